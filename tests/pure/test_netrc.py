@@ -1,0 +1,103 @@
+"""The key for a server, from the text of a netrc file."""
+
+from __future__ import annotations
+
+import netrc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corelib.pure.netrc import machines, netrc_password
+
+_WORDS = st.text('ab"\\#\t 1\n', min_size=1, max_size=6)
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://host", ("host",)),
+        ("https://host/path", ("host",)),
+        ("http://127.0.0.1:8080", ("127.0.0.1:8080", "127.0.0.1")),
+        ("http://[::1]:8080/x", ("[::1]:8080", "::1")),
+        ("http://[::1]", ("::1",)),
+        ("nonsense", ()),
+    ],
+)
+def test_the_names_of_a_server(url: str, expected: tuple[str, ...]) -> None:
+    """A server is looked up with its port first, then without."""
+    assert machines(url) == expected
+
+
+def test_a_machine_with_its_port_comes_first() -> None:
+    """The entry for host and port beats the one for the host."""
+    text = "machine host login user password general\nmachine host:8080\n  login user\n  password special\n"
+
+    assert netrc_password(text, "http://host:8080") == "special"
+    assert netrc_password(text, "http://host:9090") == "general"
+    assert netrc_password(text, "http://host") == "general"
+    assert netrc_password(text, "http://other") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        ("machine host", None),
+        ("machine host password", None),
+        ("machine host password p", "p"),
+        ("machine host password p machine host password q", "q"),
+        ("machine host password p machine host", None),
+        ("machine host user me account x password p", "p"),
+        ("default login me password p", None),
+        ("machine host login me default password p", None),
+        ('machine "host" password "a b\\"c"', 'a b"c'),
+        ("machine host password a\\ b", "a b"),
+        ('machine host password "open', "open"),
+        ("# machine host password no\nmachine host password p", "p"),
+        ("machine host # a comment\n password p # end", "p"),
+        ("machine host password #hash", "#hash"),
+        ("machine host nonsense password p", "p"),
+        ("macdef init\nmachine host password no\n\nmachine host password p", "p"),
+        ("macdef init\nmachine host password no", None),
+        ("machine host password p\\", "p"),
+    ],
+)
+def test_what_a_file_says(text: str, expected: str | None) -> None:
+    """Entries are read word by word; comments, macros and `default` say nothing; the last entry counts."""
+    assert netrc_password(text, "https://host") == expected
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("host", "other")), st.none() | _WORDS, _WORDS), min_size=1, max_size=4
+    )
+)
+def test_it_reads_what_the_standard_library_reads(
+    tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, str | None, str]]
+) -> None:
+    """For entries that say both who and what, the password is the one that `netrc` finds."""
+    text = "\n".join(
+        f"machine {machine} {'' if login is None else f'login {_quoted(login)}'} password {_quoted(password)}"
+        for machine, login, password in entries
+    )
+    path: Path = tmp_path_factory.getbasetemp() / "netrc"
+    path.write_text(text, encoding="utf-8", newline="")
+    path.chmod(0o600)
+    reference = netrc.netrc(path).authenticators("host")
+
+    assert netrc_password(text, "https://host") == (reference[2] if reference else None)
+
+
+@given(st.text('machine host password login default macdef "\\#\n') | st.text())
+def test_any_text_is_read(text: str) -> None:
+    """No text is an error."""
+    found = netrc_password(text, "https://host")
+
+    assert found is None or found
