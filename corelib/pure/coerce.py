@@ -290,7 +290,11 @@ def moment(name: str, value: object, as_text: bool) -> str:
 
 
 def transport(name: str, value: object, as_text: bool) -> object:
-    """Where a run goes: a transport's name, a URL, or an object with `deliver()`."""
+    """Where a run goes: a transport's name, a URL, or an object with `deliver()`; several of them as a sequence."""
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise UsageError(f"{name} takes at least one transport; the list was empty.")
+        return tuple(transport(name, one, as_text) for one in value)
     if isinstance(value, str):
         if not value:
             raise UsageError(f"{name} takes a transport's name or a URL; it was empty.")

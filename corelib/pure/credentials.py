@@ -21,6 +21,7 @@ __all__ = [
     "Action",
     "Decision",
     "FoundKey",
+    "Grant",
     "KeyState",
     "Prompt",
     "Row",
@@ -36,8 +37,11 @@ Server: TypeAlias = Literal["unknown", "unasked", "accepted", "rejected", "unrea
 """What is known of the server: no address at all, not asked yet, or how it answered to the key."""
 Prompt: TypeAlias = Literal["impossible", "possible", "declined", "unanswered"]
 """Whether a person can be asked for a key, or what came of it. `init()` always says impossible."""
-Action: TypeAlias = Literal["local", "online", "offline", "ask", "refuse"]
-"""local: the mode wants no server. ask: let a person choose among `choices`, then decide again."""
+Grant: TypeAlias = Literal["impossible", "possible", "refused", "unanswered"]
+"""Whether the server can be asked for an anonymous key, or what came of it. `init()` always says impossible."""
+Action: TypeAlias = Literal["local", "online", "offline", "ask", "anonymous", "refuse"]
+"""local: the mode wants no server. ask: let a person choose among `choices`, then decide again. anonymous: ask the
+server for an anonymous key, then decide again."""
 
 LOOKUP: Final = ("session", "environment", "settings_file", "netrc")
 """Where a key is looked for, first to last."""
@@ -108,6 +112,15 @@ def _row(
 
 _LOG_IN: Final = "Log in with `login()`, set the API key in the environment, or say mode='offline'."
 _OFFLINE: Final = "The run is recorded on this machine only; it can be delivered later."
+_NO_ACCOUNT: Final = "anonymous='must' wants a run without an account, but {grant}."
+_GRANTS: Final[Mapping[Grant, str]] = MappingProxyType(
+    {
+        "impossible": "only `login(anonymous='must')` asks the server for a key without an account",
+        "possible": "the server has not been asked for a key without an account",
+        "refused": "the server offers no keys without an account",
+        "unanswered": "the server did not answer when it was asked for a key without an account",
+    }
+)
 _UNANSWERED: Final = "resume='must' and 'never' need the server's answer."
 
 TABLE: Final = (
@@ -135,14 +148,31 @@ TABLE: Final = (
         key="malformed",
     ),
     _row(
+        "G8, ask the server",
+        "anonymous",
+        "There is no API key, and anonymous='must' wants a run without an account.",
+        key="absent",
+        anonymous="must",
+        grant="possible",
+    ),
+    _row(
         "G8, forced",
         "refuse",
-        "anonymous='must' wants a run without an account, which no server here offers, and force=True wants it "
-        f"online. {_LOG_IN}",
+        f"force=True wants the run online, and {_NO_ACCOUNT} {_LOG_IN}",
         UsageError,
         key="absent",
         anonymous="must",
         force=True,
+    ),
+    # Nobody is there to choose, so the words of the call are all there is to go by.
+    _row(
+        "G7, no terminal",
+        "anonymous",
+        "There is no API key, and anonymous='allow' allows a run without an account.",
+        key="absent",
+        anonymous="allow",
+        grant="possible",
+        prompt="impossible",
     ),
     _row(
         "G4",
@@ -173,7 +203,7 @@ TABLE: Final = (
     _row(
         "G8",
         "offline",
-        f"anonymous='must' wants a run without an account, which no server here offers. {_OFFLINE} {_LOG_IN}",
+        f"{_NO_ACCOUNT} {_OFFLINE} {_LOG_IN}",
         key="absent",
         anonymous="must",
         must_answer=False,
@@ -194,9 +224,18 @@ TABLE: Final = (
         key="absent",
         prompt="unanswered",
     ),
-    # A server without anonymous accounts has nothing to add to the menu for anonymous="allow" (G7).
     _row(
-        "G5, G7",
+        "G7",
+        "ask",
+        "There is no API key.",
+        choices=("anonymous", "create", "existing", "offline"),
+        key="absent",
+        anonymous="allow",
+        grant="possible",
+        prompt="possible",
+    ),
+    _row(
+        "G5",
         "ask",
         "There is no API key.",
         choices=("create", "existing", "offline"),
@@ -260,6 +299,7 @@ def decide(
     anonymous: str = "never",
     resume: str | None = None,
     prompt: Prompt = "impossible",
+    grant: Grant = "impossible",
 ) -> Decision:
     """Return whether a run goes online, stays local, or is refused.
 
@@ -271,6 +311,7 @@ def decide(
         anonymous: the setting.
         resume: the setting; must and never can be kept only with the server's answer.
         prompt: whether a person can be asked.
+        grant: whether the server can be asked for an anonymous key.
     """
     situation: dict[str, str | bool] = {
         "mode": mode,
@@ -280,9 +321,10 @@ def decide(
         "anonymous": anonymous,
         "must_answer": resume in ("must", "never"),
         "prompt": prompt,
+        "grant": grant,
     }
     row = next(row for row in TABLE if all(situation[name] in values for name, values in row.when.items()))
-    return Decision(row.action, row.reason.format(mode=mode), row.error, row.choices, row.name)
+    return Decision(row.action, row.reason.format(mode=mode, grant=_GRANTS[grant]), row.error, row.choices, row.name)
 
 
 def check_key_format(key: str) -> None:

@@ -8,7 +8,6 @@ one password, or adds one entry, and nothing else: every other character stays w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from corelib.errors import UsageError

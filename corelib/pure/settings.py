@@ -163,7 +163,7 @@ class Settings:
     )
     transport: Any = setting(  # noqa: RUF009  it is a declaration
         coerce.transport,
-        "Where the run is delivered to: a transport's name, a URL, or an object with deliver().",
+        "Where the run is delivered to: a transport's name, a URL, or an object with deliver(); a list for several.",
     )
     delivery: str = setting(
         coerce.choice("process", "thread"),

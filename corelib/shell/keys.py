@@ -15,7 +15,7 @@ from corelib.pure.resolve import Resolution
 from corelib.pure.sources import Problem
 from corelib.shell.gather import home_directory, read_text
 
-__all__ = ["KeySearch", "search_key"]
+__all__ = ["KeySearch", "netrc_paths", "search_key"]
 
 # The place of credentials.LOOKUP for each source of settings; every other source is the session's.
 _PLACES: Final = {
@@ -49,12 +49,18 @@ def search_key(resolution: Resolution, environ: Mapping[str, str] | None = None)
     return KeySearch(find_key(candidates), tuple(problems))
 
 
+def netrc_paths(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return where a netrc file can be; the first that is there counts."""
+    chosen = environ.get("NETRC")
+    if chosen:
+        return (chosen,)
+    home = home_directory(environ)
+    return os.path.join(home, ".netrc"), os.path.join(home, "_netrc")
+
+
 def _netrc_text(environ: Mapping[str, str], problems: list[Problem]) -> str:
     """Return the text of the first netrc file there is, or "" if there is none that can be read."""
-    home = home_directory(environ)
-    chosen = environ.get("NETRC")
-    paths = [chosen] if chosen else [os.path.join(home, ".netrc"), os.path.join(home, "_netrc")]
-    for path in paths:
+    for path in netrc_paths(environ):
         try:
             return read_text(path)
         except (FileNotFoundError, NotADirectoryError):

@@ -471,6 +471,9 @@ def test_transports() -> None:
 
     assert coerce.transport("transport", "memory", False) == "memory"
     assert coerce.transport("transport", live, False) is live
+    assert coerce.transport("transport", ["memory", live], False) == ("memory", live)
+    with pytest.raises(UsageError, match="empty"):
+        coerce.transport("transport", [], False)
 
 
 @pytest.mark.parametrize("value", ["", 5, None, object(), _Transport])

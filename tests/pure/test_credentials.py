@@ -31,6 +31,7 @@ INPUTS: Mapping[str, tuple[Any, ...]] = {
     "anonymous": ("never", "allow", "must"),
     "resume": (None, "allow", "auto", "must", "never"),
     "prompt": ("impossible", "possible", "declined", "unanswered"),
+    "grant": ("impossible", "possible", "refused", "unanswered"),
 }
 SITUATIONS = [dict(zip(INPUTS, values, strict=True)) for values in product(*INPUTS.values())]
 
@@ -41,7 +42,7 @@ def online(**situation: Any) -> Decision:
 
 
 def test_every_situation_is_decided_by_the_rules() -> None:
-    """Over all 5,400 situations, the decision is what the rules in words say."""
+    """Over all 21,600 situations, the decision is what the rules in words say."""
     for one in SITUATIONS:
         decision = decide(**one)
         unheard = one["resume"] in ("must", "never")
@@ -53,7 +54,12 @@ def test_every_situation_is_decided_by_the_rules() -> None:
         elif one["key"] == "malformed":
             expected = ("refuse", AuthenticationError)
         elif one["key"] == "absent":
-            if one["anonymous"] == "must" and (one["force"] or not unheard):
+            alone = one["anonymous"] == "must" or (
+                one["anonymous"] == "allow" and one["prompt"] == "impossible"
+            )
+            if alone and one["grant"] == "possible":
+                expected = ("anonymous", None)
+            elif one["anonymous"] == "must" and (one["force"] or not unheard):
                 expected = ("refuse", UsageError) if one["force"] else ("offline", None)
             elif one["prompt"] == "possible":
                 expected = ("ask", None)
@@ -94,8 +100,10 @@ def test_a_decision_is_whole(one: dict[str, Any]) -> None:
 
 
 def test_init_never_asks() -> None:
-    """Without a prompt, which is how init() decides, there is never a question."""
-    assert all(decide(**one).action != "ask" for one in SITUATIONS if one["prompt"] == "impossible")
+    """Without a prompt and without a server to ask, which is how init() decides, there is never a question."""
+    for one in SITUATIONS:
+        if one["prompt"] == one["grant"] == "impossible":
+            assert decide(**one).action not in ("ask", "anonymous")
 
 
 def test_force_ends_online_or_in_an_error() -> None:
@@ -103,7 +111,7 @@ def test_force_ends_online_or_in_an_error() -> None:
     for one in SITUATIONS:
         if one["force"] and one["mode"] == "online":
             decision = decide(**one)
-            assert decision.action in ("online", "refuse", "ask")
+            assert decision.action in ("online", "refuse", "ask", "anonymous")
             assert "offline" not in decision.choices
 
 

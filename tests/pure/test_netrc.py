@@ -1,15 +1,17 @@
-"""The key for a server, from the text of a netrc file."""
+"""The key for a server in the text of a netrc file: read from it, written into it."""
 
 from __future__ import annotations
 
 import netrc
+from os.path import commonprefix
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelib.pure.netrc import machines, netrc_password
+from corelib.errors import UsageError
+from corelib.pure.netrc import machines, netrc_password, with_password
 
 _WORDS = st.text('ab"\\#\t 1\n', min_size=1, max_size=6)
 
@@ -101,3 +103,100 @@ def test_any_text_is_read(text: str) -> None:
     found = netrc_password(text, "https://host")
 
     assert found is None or found
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+_KEY = "k" * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "machine host\n  login user\n  password KEY\n"),
+        ("machine host password old\n", "machine host password KEY\n"),
+        (
+            'machine host\n\tlogin me # mine\n\tpassword "o l d"\n',
+            "machine host\n\tlogin me # mine\n\tpassword KEY\n",
+        ),
+        ("machine host login me # no\n", "machine host login me password KEY # no\n"),
+        ("machine host\n", "machine host password KEY\n"),
+        ('machine host password "" x', "machine host password KEY x"),
+        (
+            "machine host password a machine host password b",
+            "machine host password a machine host password KEY",
+        ),
+        ("machine a password b", "machine a password b\nmachine host\n  login user\n  password KEY\n"),
+        (
+            "machine a password b\r\n",
+            "machine a password b\r\nmachine host\r\n  login user\r\n  password KEY\r\n",
+        ),
+        ("# end", "# end\nmachine host\n  login user\n  password KEY\n"),
+        (
+            "machine a password b\ndefault login c password d\n",
+            "machine a password b\nmachine host\n  login user\n  password KEY\ndefault login c password d\n",
+        ),
+        (
+            "macdef init\nmachine host password no\n",
+            "macdef init\nmachine host password no\n\n\nmachine host\n  login user\n  password KEY\n",
+        ),
+        (
+            "macdef init\nmachine host password no\n\n",
+            "macdef init\nmachine host password no\n\nmachine host\n  login user\n  password KEY\n",
+        ),
+        ("default password d machine host password e", "default password d machine host password KEY"),
+    ],
+)
+def test_what_is_written(text: str, expected: str) -> None:
+    """One password is changed in its place, or one entry added before `default`; all else stays as it was."""
+    assert with_password(text, "host", _KEY) == expected.replace("KEY", _KEY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["machine a login", "machine", "machine a password", 'machine a password "open', "machine host password"],
+)
+def test_a_file_that_ends_within_an_entry_is_left_alone(text: str) -> None:
+    """Where the end of the file would swallow the key, perhaps into another entry, nothing is written."""
+    with pytest.raises(UsageError, match="ends in the middle"):
+        with_password(text, "host", _KEY)
+
+
+@given(
+    st.text('mhd "\\#\n\r\t')
+    | st.lists(
+        st.sampled_from(
+            (
+                "machine",
+                "host",
+                "other",
+                "login",
+                "password",
+                "default",
+                "macdef",
+                "a",
+                "#",
+                '"',
+                "\n",
+                "\n\n",
+                "\\",
+            )
+        )
+    ).map(" ".join)
+)
+def test_what_is_written_is_read_and_nothing_else_is_touched(text: str) -> None:
+    """The machine has the key afterwards, each other machine what it had, and every old character is still there."""
+    try:
+        written = with_password(text, "host", _KEY)
+    except UsageError:
+        return
+    for machine in ("other", "a", "login", "default"):
+        assert netrc_password(written, f"https://{machine}") == netrc_password(text, f"https://{machine}")
+    assert netrc_password(written, "https://host") == _KEY
+    before, _, after = written.partition(_KEY)
+    common = len(commonprefix([text, written]))
+    # What was in front of the change and behind it is what was there before: the change is one stretch.
+    line_end = after[: len(after) - len(after.lstrip("\r\n"))]
+    assert text.endswith(after) or (line_end in ("\n", "\r\n") and text.endswith(after.removeprefix(line_end)))
+    assert len(before) - common <= len("\n\nmachine host\r\n  login user\r\n  password ")
+    assert with_password(written, "host", _KEY) == written

@@ -1,0 +1,176 @@
+"""The transport port: what a backend must offer, and what the core promises in return.
+
+Required is one method, `deliver`. `open`, `lookup` and `close` are optional; `capabilities` declares which
+are there, and the core calls nothing that is not declared. `corelib.testing.TransportConformance` checks a
+transport against this page.
+
+What the core promises to a transport
+    thread      `open`, `deliver` and `close` for one run come from one thread, one after the other, never
+                from a thread that logs. `lookup` comes from the thread that calls `init()` or `sync`, before
+                the first call for that run. An object that is given to several runs at a time is called by
+                several such threads.
+    order       Records of one writer arrive in journal order, their `seq` growing. Writers of one run are
+                separate sequences and may alternate. `open` is answered for good before the first `deliver`.
+    bounds      A batch holds 1 to `max_batch_records` records and at most `max_batch_bytes` bytes of encoded
+                payload, unless its first record alone is larger; then it comes alone. One batch is in flight
+                at a time. A record waits about `max_batch_age_s` for company, longer where the backend fails.
+    repetition  Delivery is at-least-once. After `Retry` the same batch comes again. After a lost answer, a
+                crash or a restart its records may come again in batches cut otherwise. `Batch.key(record)` =
+                (run id, writer id, seq) is the idempotency key: a record under a known key is the same
+                record.
+    time        Each call should return within `time_budget_s`, `lookup` within its `timeout`. The core does
+                not interrupt a call: a slower one delays this transport alone, is reported once, and
+                `finish(timeout=…)` returns without it.
+    fork        A transport is never called in a forked child. The child's records reach it through the
+                journal, as those of a writer of their own, as long as the parent's run lasts; later ones wait
+                for a sync.
+    exit        `close()` is called once per run, after its last `deliver`, also after failures and
+                rejections. It is not called, and a call under way is cut off, where the process is killed or
+                the interpreter ends before `finish` is done. So what `deliver` has answered `Delivered` for
+                must be safe by then. An object given by the user may serve another run after `close()`.
+    errors      Expected failure is a returned value. An exception that leaves `open` or `deliver`, or an
+                answer that is none, is a bug of the transport: it counts as `Retry`, is reported once, and
+                never reaches training code. What `lookup` cannot find out is the answer `LookupFailed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from attrs import frozen
+
+from corelib.pure.outcomes import Delivered, Outcome, Rejected, Retry
+from corelib.pure.records import Header, Record, RunStart
+from corelib.pure.remote import Absent, Answer, Created, LookupFailed, RemoteRun, Started, Unreadable
+
+__all__ = [
+    "Absent",
+    "Address",
+    "Answer",
+    "Batch",
+    "Capabilities",
+    "CompleteTransport",
+    "Created",
+    "Delivered",
+    "LookupFailed",
+    "Outcome",
+    "Rejected",
+    "RemoteRun",
+    "Retry",
+    "RunRef",
+    "Started",
+    "Transport",
+    "TransportFactory",
+    "Unreadable",
+]
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What a transport offers and needs; data, so that the core never has to try.
+
+    Args:
+        lookup, open, close: the method of this name is there and wants to be called.
+        journal: the run keeps a journal on disk for this transport. False (null): nothing is written
+            anywhere.
+        is_journal: the run's own journal already is the delivery; `deliver` is never called.
+        max_batch_records, max_batch_bytes: bounds of one batch.
+        max_batch_age_s: how long a record may wait for company, in seconds: the pace of deliveries.
+        time_budget_s: how long one call may take, in seconds.
+    """
+
+    lookup: bool = False
+    open: bool = False
+    close: bool = False
+    journal: bool = True
+    is_journal: bool = False
+    max_batch_records: int = 1000
+    max_batch_bytes: int = 1 << 20
+    max_batch_age_s: float = 1.0
+    time_budget_s: float = 30.0
+
+
+@frozen(kw_only=True)
+class RunRef:
+    """The address of a run: what a backend needs to find or create it.
+
+    `directory` is the run's local directory, where `files/` and `journal/` are; None where there is none
+    (yet).
+    """
+
+    run_id: str
+    project: str
+    entity: str | None = None
+    directory: str | None = None
+
+
+@frozen(kw_only=True)
+class Batch:
+    """Consecutive records of one writer of one run.
+
+    `header` says who the writer is: host, process, start of the run. It is None only where the journal's own
+    is damaged. Headers are never among `records`.
+    """
+
+    run: RunRef
+    writer: str
+    header: Header | None
+    records: tuple[Record, ...]
+
+    def key(self, record: Record) -> tuple[str, str, int]:
+        """Return the idempotency key of a record: run id, writer id, seq."""
+        return (self.run.run_id, self.writer, record.seq)
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """The port: implement `deliver`, declare in `capabilities` what else there is."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this transport offers and needs; the same value every time. An attribute will do."""
+        ...
+
+    def deliver(self, batch: Batch) -> Outcome:
+        """Carry the records to the backend and say what became of them.
+
+        `Delivered`: all are safe. `Retry`: whatever was done with them, the same batch comes again.
+        `Rejected`: the named ones never will be taken, the others are safe.
+        """
+        ...
+
+
+class CompleteTransport(Transport, Protocol):
+    """A transport with every optional method; only those that `capabilities` declares are called."""
+
+    def open(self, run: RunRef, start: RunStart) -> Outcome:
+        """Make the backend ready for a run; may be repeated, as after a restart.
+
+        `Rejected` refuses the run: nothing of it is delivered, and all its records are counted as rejected.
+        """
+        ...
+
+    def lookup(self, run: RunRef, timeout: float) -> Answer:
+        """Say within `timeout` seconds whether the backend knows this run, and how far it got."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held for a run that has ended."""
+        ...
+
+
+@frozen(kw_only=True)
+class Address:
+    """Where a transport that was named by a text is to carry records: what its factory is called with.
+
+    `url` is the text itself, a bare name or a URL. `wandb_dir` is the absolute path of the directory that
+    holds the run directories.
+    """
+
+    url: str
+    wandb_dir: str
+
+
+TransportFactory: TypeAlias = Callable[[Address], Transport]
+"""What a built-in name or an entry point of the group `corelib.transports` stands for."""

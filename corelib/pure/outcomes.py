@@ -1,0 +1,82 @@
+"""What becomes of records: the answers of a transport, and the ledger that adds them up.
+
+Law: expected failure is a value. Every record a transport was to carry is delivered, pending or rejected with
+a reason, and a `Ledger` whose numbers do not add up cannot be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from attrs import evolve, field, frozen
+
+from corelib.errors import UsageError
+
+__all__ = ["Delivered", "Ledger", "Outcome", "Rejected", "Retry"]
+
+
+@frozen
+class Delivered:
+    """All records of the batch are safe with the backend."""
+
+
+@frozen(kw_only=True)
+class Retry:
+    """Not now: send the same batch again, after `after` seconds if the backend said so."""
+
+    reason: str
+    after: float | None = None
+
+
+@frozen(kw_only=True)
+class Rejected:
+    """Never: the backend refuses these records for good; the rest of the batch is safe.
+
+    `seqs` names the refused records. Where it names none of the batch, the whole batch counts as refused:
+    nothing is called safe on a doubtful answer.
+    """
+
+    reason: str
+    seqs: tuple[int, ...] = ()
+
+
+Outcome: TypeAlias = Delivered | Retry | Rejected
+
+
+@frozen(kw_only=True)
+class Ledger:
+    """Records accepted for one transport, and where they are now; the rejected ones are counted by reason.
+
+    Raises:
+        UsageError: the numbers do not add up, or one of them is negative.
+    """
+
+    accepted: int = 0
+    delivered: int = 0
+    pending: int = 0
+    reasons: Mapping[str, int] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse numbers that do not add up."""
+        adds_up = self.accepted == self.delivered + self.pending + self.rejected
+        if not adds_up or min(self.delivered, self.pending, *self.reasons.values()) < 0:
+            message = (
+                f"A ledger must add up: accepted = delivered + pending + rejected does not hold for {self}."
+            )
+            raise UsageError(message)
+
+    @property
+    def rejected(self) -> int:
+        """The number of records the backend refused for good."""
+        return sum(self.reasons.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is pending any more."""
+        return not self.pending
+
+    def including(self, accepted: int) -> Ledger:
+        """Return the ledger of a run known to have written so many records: those not read are pending."""
+        unread = max(accepted - self.accepted, 0)
+        return evolve(self, accepted=self.accepted + unread, pending=self.pending + unread)

@@ -1,0 +1,194 @@
+"""The record types of a journal: what a run did, one frozen value per event.
+
+Law: a record is data. It knows nothing of bytes (`wire` does), of files or of transports. Every record has `seq`,
+unique and growing per writer, and `time`, seconds since the epoch; (run id, writer id, seq) names it for ever, which
+is the idempotency key of delivery. Values are JSON trees in which floats may be non-finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Alert",
+    "ConfigChange",
+    "Exit",
+    "FileSaved",
+    "Header",
+    "MetricDefined",
+    "Preempting",
+    "Record",
+    "Row",
+    "RunChange",
+    "RunStart",
+    "SummaryChange",
+]
+
+FORMAT_VERSION = 1
+
+Tree: TypeAlias = Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class Header:
+    """The first record of every segment: who writes, for which run, in which format."""
+
+    seq: int
+    time: float
+    version: int
+    run_id: str
+    writer: str
+    segment: int
+    start_time: float
+    host: str
+    pid: int
+    primary: bool
+
+
+@frozen(kw_only=True)
+class RunStart:
+    """The identity of the run as `init()` decided it; the second record of the primary writer.
+
+    `starting_step` and `runtime_offset` (seconds) continue an earlier run; `previous` names the run directory that
+    this one continues, or None; `decision` is the sentence that says why the run was started, resumed or overwritten.
+    """
+
+    seq: int
+    time: float
+    project: str
+    entity: str | None
+    name: str | None
+    group: str | None
+    job_type: str | None
+    notes: str | None
+    tags: tuple[str, ...]
+    mode: str
+    resumed: bool
+    starting_step: int
+    runtime_offset: float
+    previous: str | None
+    decision: str
+    config: Tree
+    summary: Tree
+    program: str | None
+    sweep_id: str | None
+
+
+@frozen(kw_only=True)
+class Row:
+    """One `log()` call. `commit` False leaves the row open for the next call of the same step.
+
+    `step` is None where the writer is not the primary one and the caller named no step: the reader numbers it.
+    `late` marks a step behind the current one, kept as a row of its own.
+    """
+
+    seq: int
+    time: float
+    step: int | None
+    data: Tree
+    commit: bool = True
+    late: bool = False
+
+
+@frozen(kw_only=True)
+class ConfigChange:
+    """Config keys set to new values (whole top-level values) and keys removed."""
+
+    seq: int
+    time: float
+    update: Tree
+    remove: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class SummaryChange:
+    """Summary keys set by hand (whole top-level values) and keys removed."""
+
+    seq: int
+    time: float
+    update: Tree
+    remove: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class MetricDefined:
+    """One `define_metric()` call, as given after validation."""
+
+    seq: int
+    time: float
+    name: str
+    step_metric: str | None = None
+    step_sync: bool | None = None
+    hidden: bool | None = None
+    summary: tuple[str, ...] | None = None
+    overwrite: bool = False
+
+
+@frozen(kw_only=True)
+class RunChange:
+    """Name, notes or tags changed while running; None means unchanged, so a cleared text is ""."""
+
+    seq: int
+    time: float
+    name: str | None = None
+    notes: str | None = None
+    tags: tuple[str, ...] | None = None
+
+
+@frozen(kw_only=True)
+class FileSaved:
+    """A file now stands under `files/` at `path` (POSIX separators); `policy` is live, now or end."""
+
+    seq: int
+    time: float
+    path: str
+    policy: str
+
+
+@frozen(kw_only=True)
+class Alert:
+    """A message for people; `wait_duration` in seconds is the least distance of alerts with the same title."""
+
+    seq: int
+    time: float
+    title: str
+    text: str
+    level: str
+    wait_duration: float
+
+
+@frozen(kw_only=True)
+class Preempting:
+    """The machine announced that it will be taken away."""
+
+    seq: int
+    time: float
+
+
+@frozen(kw_only=True)
+class Exit:
+    """The writer ended the run. `exit_code` None: the interpreter ended by a SystemExit whose code Python hid."""
+
+    seq: int
+    time: float
+    exit_code: int | None
+    runtime: float
+
+
+Record: TypeAlias = (
+    Header
+    | RunStart
+    | Row
+    | ConfigChange
+    | SummaryChange
+    | MetricDefined
+    | RunChange
+    | FileSaved
+    | Alert
+    | Preempting
+    | Exit
+)

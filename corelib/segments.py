@@ -1,0 +1,250 @@
+"""Reading journals: segments in both forms, whole runs merged by time, what is damaged, who is alive.
+
+Law: nothing is believed whose checksum does not fit, and nothing after damage is lost: a hot segment is believed line
+by line, a sealed one as a whole. Reading changes nothing on disk and works while the run is being written: a segment
+that is sealed under the reader's hands is read on in its sealed form.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+
+from corelib.errors import JournalError
+from corelib.pure.frames import Corrupt, Frame, FrameReader, NeedData, Torn
+from corelib.pure.records import Record
+from corelib.pure.wire import decode
+
+__all__ = [
+    "READ_BYTES",
+    "Damage",
+    "Entry",
+    "is_live",
+    "read",
+    "read_hot",
+    "read_segment",
+    "read_writer",
+    "run_directories",
+    "segments",
+    "writers",
+]
+
+READ_BYTES: Final = 1 << 18
+_VERIFY_BYTES: Final = 1 << 10  # bounds what a piece of a hostile segment can swell to
+_FRAME_HEADER_BYTES: Final = 18
+_SEGMENT = re.compile(r"(\d{6,})\.jsonl(\.zst)?")
+_RUN_DIRECTORY = re.compile(r"(?:offline-run|run)-\d{8}_\d{6}-.+")
+
+
+class Entry(NamedTuple):
+    """A record as it was read: who wrote it, and how many bytes its payload has."""
+
+    writer: str
+    record: Record
+    size: int
+
+
+class Damage(NamedTuple):
+    """A place in a journal that cannot be believed.
+
+    `kind` is torn (the last line is incomplete: normal after a crash), corrupt (a checksum does not fit), unreadable
+    (it does, but this version cannot read the record) or missing (a whole segment). `offset` and `length` are bytes of
+    the segment's lines.
+    """
+
+    writer: str
+    segment: str
+    offset: int
+    length: int
+    kind: str
+    reason: str
+
+
+def writers(journal_dir: Path) -> list[str]:
+    """Return the writer ids of a journal, sorted; empty where there is none."""
+    try:
+        with os.scandir(journal_dir) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def segments(writer_dir: Path) -> list[tuple[int, Path]]:
+    """Return number and path of each segment of a writer, in order; the hot form where both exist."""
+    found = _listed(writer_dir)
+    if len(found) < max(found, default=0):
+        # Listing a long directory may miss both forms of a segment that is sealed meanwhile. A second look cannot.
+        found = {**_listed(writer_dir), **found}
+    return sorted(found.items())
+
+
+def _listed(writer_dir: Path) -> dict[int, Path]:
+    # In reverse order "….jsonl" comes after "….jsonl.zst" and replaces it.
+    matches = filter(None, map(_SEGMENT.fullmatch, sorted(os.listdir(writer_dir), reverse=True)))
+    return {int(match[1]): writer_dir / match[0] for match in matches}
+
+
+def read(journal_dir: Path) -> Iterator[Entry | Damage]:
+    """Read a whole journal, live or ended: all writers, merged by time, each in its own order.
+
+    What is damaged comes as `Damage` in its place; everything else is read.
+
+    Raises:
+        JournalError: there is no journal at this place.
+    """
+    names = writers(journal_dir)
+    if not names:
+        message = f"No journal at {journal_dir}: it should hold one directory per writer."
+        raise JournalError(message)
+    clock = [0.0] * len(names)
+
+    def timed(index: int, name: str) -> Iterator[tuple[float, int, Entry | Damage]]:
+        for entry in read_writer(journal_dir / name):
+            if type(entry) is Entry:
+                clock[index] = max(clock[index], entry.record.time)
+            yield clock[index], index, entry
+
+    streams = [timed(index, name) for index, name in enumerate(names)]
+    for _, _, entry in heapq.merge(*streams, key=lambda item: item[:2]):
+        yield entry
+
+
+def read_writer(writer_dir: Path) -> Iterator[Entry | Damage]:
+    """Read the segments of one writer in order. One that vanishes was sealed meanwhile and is read in that form."""
+    expected = 1
+    for number, path in segments(writer_dir):
+        if number > expected:
+            reason = f"{number - expected} segments from here on are not there"
+            yield Damage(writer_dir.name, f"{expected:06d}.jsonl", 0, 0, "missing", reason)
+        expected = number + 1
+        yield from read_segment(path)
+
+
+def read_segment(path: Path) -> Iterator[Entry | Damage]:
+    """Read one segment in either form."""
+    if path.suffix == ".zst":
+        return _read_sealed(path)
+    try:
+        file = open(path, "rb")  # noqa: SIM115  closed by the generator
+    except FileNotFoundError:
+        return _read_sealed(path.with_name(path.name + ".zst"))
+    return read_hot(file, path.parent.name, path.name)
+
+
+def read_hot(stream: IO[bytes], writer: str, segment: str) -> Iterator[Entry | Damage]:
+    """Read framed lines from an open binary stream to its end, and close it."""
+    reader = FrameReader()
+    with stream:
+        while True:
+            event = reader.next_event()
+            if type(event) is Frame:
+                yield _entry(event, writer, segment)
+            elif type(event) is NeedData:
+                data = stream.read(READ_BYTES)
+                reader.receive(data) if data else reader.close()
+            elif type(event) is Corrupt:
+                yield Damage(
+                    writer, segment, event.offset, event.length, "corrupt", "the checksum does not fit"
+                )
+            elif type(event) is Torn:
+                yield Damage(
+                    writer, segment, event.offset, event.length, "torn", "the last line is incomplete"
+                )
+            else:
+                return
+
+
+def _entry(event: Frame, writer: str, segment: str) -> Entry | Damage:
+    try:
+        return Entry(writer, decode(event.payload), len(event.payload))
+    except JournalError as error:
+        return Damage(writer, segment, event.offset, len(event.payload), "unreadable", str(error))
+
+
+def _read_sealed(path: Path) -> Iterator[Entry | Damage]:
+    import zstandard  # sealing and reading only
+
+    writer, segment = path.parent.name, path.name
+    with open(path, "rb") as file:
+        problem = _unsound(file)
+        if problem:
+            reason = f"the sealed segment cannot be believed: {problem}"
+            yield Damage(writer, segment, 0, os.fstat(file.fileno()).st_size, "corrupt", reason)
+            return
+        file.seek(0)
+        plain = zstandard.ZstdDecompressor().stream_reader(file)
+        offset = 0
+        rest = b""
+        while chunk := plain.read(READ_BYTES):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield _entry(Frame(offset, line), writer, segment)
+                offset += len(line) + 1
+        if rest:  # recompressed by somebody whose editor leaves out the last line feed
+            yield _entry(Frame(offset, rest), writer, segment)
+
+
+def _unsound(file: IO[bytes]) -> str:
+    """Return why a sealed segment cannot be believed, or nothing.
+
+    The checksum stands at the end, so all is decompressed before anything is believed. zstandard by itself ignores a
+    missing end and whatever follows the frame.
+    """
+    import zstandard  # sealing and reading only
+
+    try:
+        frame = zstandard.get_frame_parameters(file.read(_FRAME_HEADER_BYTES))
+        if not frame.has_checksum or frame.content_size == zstandard.CONTENTSIZE_UNKNOWN:
+            return "it declares no checksum or no size"
+        file.seek(0)
+        decompressor = zstandard.ZstdDecompressor().decompressobj()
+        size = 0
+        while not decompressor.eof and (data := file.read(_VERIFY_BYTES)):
+            size += len(decompressor.decompress(data))
+            if size > frame.content_size:
+                return "it is larger than it declares"
+    except (zstandard.ZstdError, MemoryError) as error:
+        return str(error)
+    if not decompressor.eof:
+        return "it ends early"
+    return "something follows its end" if decompressor.unused_data or file.read(1) else ""
+
+
+def is_live(journal_dir: Path) -> bool:
+    """Return whether any writer of this journal is alive: the kernel still holds its lock.
+
+    It is known on the host that writes; on other hosts, and on file systems without locks, every writer looks dead.
+    """
+    for name in writers(journal_dir):
+        try:
+            fd = os.open(journal_dir / name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # an `init()` that failed has cleaned up meanwhile
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
+    return False
+
+
+def run_directories(root: Path) -> list[Path]:
+    """Return the run directories in a `wandb` directory, oldest first by the time in their names."""
+    try:
+        with os.scandir(root) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if _RUN_DIRECTORY.fullmatch(entry.name) and not entry.is_symlink()
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [root / name for name in sorted(names, key=lambda name: name.split("run-", 1)[1])]

@@ -1,0 +1,1 @@
+"""Hypothesis strategies, one module per room: what the property tests draw from."""
