@@ -174,7 +174,8 @@ def _start(
         except BaseException:
             journal.close()
             raise
-        couriers = start_couriers(destination, _address(plan), start, report)
+        if destination.transports:
+            couriers = start_couriers(destination, _address(plan), start, report)
 
     def ended(run: Run, exit_code: int | None) -> None:
         for warning in driver.run_finished(exit_code):

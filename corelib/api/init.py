@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from corelib.pure.sources import Identity as Names
     from corelib.shell.session import Session
 
-__all__ = ["Call", "check_setup", "runs_directory", "start"]
+__all__ = ["Call", "check_setup", "read_config_file", "runs_directory", "start"]
 
 _CONFIG_DEFAULTS: Final = "config-defaults.yaml"
 _NO_EFFECT_YET: Final = ("save_code", "sync_tensorboard", "monitor_gym", "magic", "fork_from", "resume_from")
