@@ -113,6 +113,11 @@ class JournalWriter:
                 return record
 
     @property
+    def records(self) -> int:
+        """How many records were appended; the headers of the segments have numbers, but are none."""
+        return self.seq + 1 - self._segment
+
+    @property
     def problems(self) -> list[str]:
         """Which segments could not be sealed or were closed with an error, and why; they stay readable as they are."""
         return self._sealer.problems
@@ -124,8 +129,7 @@ class JournalWriter:
         self._limit = maxsize
         fd, self._fd = self._fd, -1
         try:
-            if fd >= 0:
-                self._hand_over(fd, self._segment)
+            self._hand_over(fd, self._segment)
             self._sealer.finish()
         finally:
             os.close(self._lock_fd)
@@ -211,9 +215,8 @@ class JournalWriter:
                     raise OSError(ENOSPC, "No space for the header of a journal segment", path)
                 if self.seq < seq:
                     break
-                os.ftruncate(
-                    fd, 0
-                )  # a signal handler has logged: that record has the number, in the segment before
+                # A signal handler has logged: its record has the number, and is in the segment before.
+                os.ftruncate(fd, 0)
             self.seq, self._fd, self._segment, self._size = seq, fd, number, len(line)
             os.rename(nameless, path)
         except BaseException:

@@ -44,10 +44,8 @@ class Sealer:
                 thread = Thread(target=self._work, name="corelib-seal", daemon=True)
                 try:
                     thread.start()
-                except (
-                    RuntimeError
-                ):  # no room for a thread, or the interpreter is going down: `finish` does it
-                    return
+                except RuntimeError:
+                    return  # no room for a thread, or the interpreter is going down: `finish` does it
                 self._thread = thread
 
     def finish(self) -> None:

@@ -11,7 +11,7 @@ import fcntl
 import heapq
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
@@ -31,6 +31,7 @@ __all__ = [
     "read_writer",
     "run_directories",
     "segments",
+    "writer_is_live",
     "writers",
 ]
 
@@ -89,16 +90,17 @@ def _listed(writer_dir: Path) -> dict[int, Path]:
     return {int(match[1]): writer_dir / match[0] for match in matches}
 
 
-def read(journal_dir: Path) -> Iterator[Entry | Damage]:
+def read(journal_dir: Path, last_seq: Mapping[str, int] | None = None) -> Iterator[Entry | Damage]:
     """Read a whole journal, live or ended: all writers, merged by time, each in its own order.
 
-    What is damaged comes as `Damage` in its place; everything else is read.
+    What is damaged comes as `Damage` in its place; everything else is read. With `last_seq`, only the writers that
+    it names, each up to that record.
 
     Raises:
         JournalError: there is no journal at this place.
     """
-    names = writers(journal_dir)
-    if not names:
+    names = [name for name in writers(journal_dir) if last_seq is None or name in last_seq]
+    if not names and last_seq != {}:
         message = f"No journal at {journal_dir}: it should hold one directory per writer."
         raise JournalError(message)
     clock = [0.0] * len(names)
@@ -106,6 +108,8 @@ def read(journal_dir: Path) -> Iterator[Entry | Damage]:
     def timed(index: int, name: str) -> Iterator[tuple[float, int, Entry | Damage]]:
         for entry in read_writer(journal_dir / name):
             if type(entry) is Entry:
+                if last_seq is not None and entry.record.seq > last_seq[name]:
+                    return
                 clock[index] = max(clock[index], entry.record.time)
             yield clock[index], index, entry
 
@@ -220,19 +224,23 @@ def is_live(journal_dir: Path) -> bool:
 
     It is known on the host that writes; on other hosts, and on file systems without locks, every writer looks dead.
     """
-    for name in writers(journal_dir):
-        try:
-            fd = os.open(journal_dir / name, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # an `init()` that failed has cleaned up meanwhile
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            continue
-        finally:
-            os.close(fd)
+    return any(writer_is_live(journal_dir / name) for name in writers(journal_dir))
+
+
+def writer_is_live(writer_dir: Path) -> bool:
+    """Return whether the writer with this directory is alive, as far as `is_live` can know."""
+    try:
+        fd = os.open(writer_dir, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # an `init()` that failed has cleaned up meanwhile
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
     return False
 
 

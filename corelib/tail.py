@@ -12,8 +12,9 @@ from typing import IO, Final, NamedTuple
 
 from corelib.errors import JournalError
 from corelib.pure.frames import Frame, FrameReader, NeedData
+from corelib.pure.records import Header
 from corelib.pure.wire import decode
-from corelib.segments import READ_BYTES, Entry, read_segment, segments, writers
+from corelib.segments import READ_BYTES, Entry, read, read_segment, segments, writers
 
 __all__ = ["Position", "Tail"]
 
@@ -64,6 +65,35 @@ class Tail:
         if problem is not None and not found:
             raise problem
         return found
+
+    def seek(self, positions: Mapping[str, Position]) -> None:
+        """Go on from the given positions, as `positions` named them once; other writers are read on."""
+        for name, position in positions.items():
+            tail = self._followed.pop(name, None)
+            if tail is not None:
+                tail.close()
+            self._positions[name] = position
+
+    def headers(self) -> dict[str, Header]:
+        """Return, for each writer that was begun, the header of the segment where it stands, if it can be read."""
+        found: dict[str, Header] = {}
+        for name, position in self.positions.items():
+            try:
+                path = dict(segments(self._journal_dir / name)).get(position.segment)
+                first = next(iter(read_segment(path)), None) if path is not None else None
+            except OSError:  # `poll` meets it too, and says so
+                continue
+            if type(first) is Entry and type(first.record) is Header:
+                found[name] = first.record
+        return found
+
+    def before(self, last_seq: Mapping[str, int]) -> Iterator[Entry]:
+        """Yield once more what stands up to `last_seq` of each writer, headers included, merged by time.
+
+        Raises:
+            OSError, JournalError: it cannot be read.
+        """
+        return (entry for entry in read(self._journal_dir, last_seq) if type(entry) is Entry)
 
     def close(self) -> None:
         """Close the files. `poll` opens them again."""

@@ -34,13 +34,6 @@ def _is_tree(value: Any) -> bool:
 
 
 if __name__ == "__main__":
-    import sys
+    from fuzz.runner import run
 
-    try:
-        import atheris
-    except ImportError:
-        sys.exit("Fuzzing needs atheris: pip install atheris. Without it, pytest replays the corpus.")
-    with atheris.instrument_imports():
-        import yaml  # noqa: F401  the parser is what is to be covered
-    atheris.Setup(sys.argv, fuzz_one)
-    atheris.Fuzz()
+    run(fuzz_one)

@@ -48,12 +48,6 @@ def _by_standard_library(text: str) -> dict[str, str] | None:
 
 
 if __name__ == "__main__":
-    import sys
+    from fuzz.runner import run
 
-    try:
-        import atheris
-    except ImportError:
-        sys.exit("Fuzzing needs atheris: pip install atheris. Without it, pytest replays the corpus.")
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, fuzz_one)
-    atheris.Fuzz()
+    run(fuzz_one)

@@ -265,7 +265,7 @@ GOOD = '{"type":"row","seq":1,"time":0.5,"step":0,"data":{}}'
         (b'{"type":"rows"}', "unknown type 'rows'"),
         (b'{"type":["row"]}', "unknown type"),
         (GOOD.encode() + b"x", "Extra data"),
-        (b"[" * 100_000, "recursion"),
+        (b"[" * 100_000, "recursion|overflow"),
         (GOOD.replace('"seq":1', '"seq":1,"seq":1').encode(), "a key is repeated"),
         (GOOD.replace("{}", '{"a":1,"a":2}').encode(), "a key is repeated"),
         (GOOD.replace("{}", '{"a":NaN}').encode(), "bare NaN"),
