@@ -17,7 +17,7 @@ from corelib.pure.credentials import FoundKey, Grant, Prompt, Server, check_key_
 from corelib.pure.netrc import machines
 from corelib.pure.resolve import Resolution, resolve
 from corelib.pure.settings import Settings
-from corelib.shell.accounts import Accounts, accounts
+from corelib.shell import accounts
 from corelib.shell.gather import gather
 from corelib.shell.keys import search_key
 from corelib.shell.netrc_file import store_key
@@ -110,14 +110,13 @@ def login(  # noqa: PLR0913  the reference's signature
     return log_in(names, session, words).logged_in
 
 
-def log_in(names: Names, session: Session, words: LoginWords, server: Accounts | None = None) -> LoginResult:
+def log_in(names: Names, session: Session, words: LoginWords) -> LoginResult:
     """Do what `login` does, and say more about it.
 
     Args:
         names: whose environment variables and directories are meant.
         session: the session that later runs start from.
         words: the words of the call.
-        server: who asks the server; by default over HTTP.
 
     Raises:
         Error: as for `login`.
@@ -139,7 +138,7 @@ def log_in(names: Names, session: Session, words: LoginWords, server: Accounts |
     report = Report(names.name, silent=resolution.settings.silent, quiet=resolution.settings.quiet)
     for problem in resolution.problems:
         report.warn(problem.text)
-    return _Login(session, words, kept, resolution, report, server).result()
+    return _Login(session, words, kept, resolution, report).result()
 
 
 def _kept(session: Session, words: LoginWords) -> dict[str, Any]:
@@ -171,7 +170,6 @@ class _Login:
         kept: dict[str, Any],
         resolution: Resolution,
         report: Report,
-        server: Accounts | None,
     ) -> None:
         self._session = session
         self._words = words
@@ -179,7 +177,6 @@ class _Login:
         self._resolution = resolution
         self._settings = resolution.settings
         self._report = report
-        self._asked_server = server
         self._url = self._settings.base_url or ""
         self._host = next(iter(machines(self._url)), "")
 
@@ -224,7 +221,7 @@ class _Login:
             AuthenticationError: it was rejected.
             CommError: with force, the server did not answer.
         """
-        answer = self._server.verify_key(self._url, key, self._timeout_s)
+        answer = accounts.verify_key(self._url, key, self._timeout_s)
         if answer.verdict == "accepted":
             return self._arrive_with(key, answer.account, store=store)
         if answer.verdict == "rejected":
@@ -260,7 +257,7 @@ class _Login:
             if person is not None and decision.action == "ask":
                 choice = choose(person, decision, self._host)
             if choice == "anonymous":
-                answer = self._server.anonymous_key(self._url, self._timeout_s)
+                answer = accounts.anonymous_key(self._url, self._timeout_s)
                 if answer.key is not None:
                     return self._arrive_with(answer.key, "a guest without an account", store=True)
                 grant = answer.grant
@@ -329,12 +326,6 @@ class _Login:
             prompt=prompt,
             grant=grant,
         )
-
-    @property
-    def _server(self) -> Accounts:
-        if self._asked_server is None:
-            self._asked_server = accounts()
-        return self._asked_server
 
     @property
     def _timeout_s(self) -> float:

@@ -35,17 +35,19 @@ def chosen_chains(directories: Iterable[Path], host: str | None) -> list[tuple[P
         OSError: one of them cannot be read.
     """
     parts: dict[str, Part] = {}
-    waiting = [(path, True) for path in directories]
-    chosen = {str(path) for path, _ in waiting}
+    waiting = list(directories)
+    chosen = {str(path) for path in waiting}
     while waiting:
-        path, _ = waiting.pop()
+        path = waiting.pop()
         if str(path) in parts:
             continue
         parts[str(path)] = part = survey(path, host)
         previous = _previous(part)
         if previous is not None and (previous / "journal").is_dir():
-            waiting.append((previous, False))
-    return [tuple(parts[link.folder] for link in chain) for chain in chains(map(_link, parts.values()), chosen)]
+            waiting.append(previous)
+    return [
+        tuple(parts[link.folder] for link in chain) for chain in chains(map(_link, parts.values()), chosen)
+    ]
 
 
 def _previous(part: Part) -> Path | None:

@@ -1,8 +1,8 @@
 """`sync`: deliver what runs have recorded, as often as one likes, with the same result.
 
 Law: any set of runs, in any order, finished, crashed or still running, converges on the same backend state. Each run
-directory is delivered by the one delivery there is (`corelib.shell.delivery`), behind its own cursor and lock; the parts
-of a run follow each other, and a part waits until those before it are delivered. Nothing is decided here but that order.
+directory is delivered by the one delivery there is (`corelib.shell.delivery`), behind its own cursor and lock. The
+parts of a run follow each other: a part waits until those before it are delivered.
 """
 
 from __future__ import annotations
@@ -15,35 +15,32 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from attrs import field, frozen
+from attrs import frozen
 
 from corelib.api.sync_selection import chosen_chains, chosen_directories
-from corelib.errors import JournalError, UsageError
-from corelib.ports import RunRef
+from corelib.errors import UsageError
+from corelib.ports import Address, Transport
 from corelib.pure.ids import check_entity, check_project, check_run_id
 from corelib.pure.outcomes import Ledger
 from corelib.pure.resolve import resolve
 from corelib.segments import run_directories
-from corelib.shell.cursor import CursorFile, is_delivering
-from corelib.shell.dead_letters import DeadLetters
-from corelib.shell.delivery import Delivery
 from corelib.shell.gather import gather
-from corelib.shell.readdressed import Readdressed, start_at
+from corelib.shell.keys import search_key
 from corelib.shell.report import Report
-from corelib.shell.source import CompletedSource, ResumableSource
-from corelib.shell.survey import Part
-from corelib.shell.wiring import destination_name, load_transport, transport_name
+from corelib.shell.shipment import Destination, NewAddress, Shipment
 
 if TYPE_CHECKING:
+    from corelib.pure.resolve import Resolution
     from corelib.pure.settings import Settings
     from corelib.pure.sources import Identity as Names
+    from corelib.shell.delivery import Delivery
     from corelib.shell.session import Session
+    from corelib.shell.survey import Part
 
 __all__ = ["SyncProgress", "SyncRequest", "SyncResult", "sync"]
 
 _LOOK_EVERY_S: Final = 0.1
 _FOR_EVER_S: Final = 1e9
-_CRASHED: Final = 1  # the exit code of a process that died without a word
 
 
 @frozen(kw_only=True)
@@ -67,7 +64,7 @@ class SyncRequest:
     paths: Sequence[str | os.PathLike[str]] = ()
     everything: bool = False
     transport: Any = None
-    run_id: str | None = field(default=None)
+    run_id: str | None = None
     project: str | None = None
     entity: str | None = None
     dry_run: bool = False
@@ -76,20 +73,21 @@ class SyncRequest:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        if isinstance(self.paths, (str, os.PathLike)):
+            raise UsageError(f"paths takes a list of runs: [{os.fspath(self.paths)!r}].")
         if not self.paths and not self.everything:
             raise UsageError("Name the runs to sync: their directories or ids, or all of them.")
         if self.jobs < 1:
             raise UsageError(f"A sync needs at least one job, and was given {self.jobs}.")
         if self.patience_s is not None and not 0 <= self.patience_s < _FOR_EVER_S:
             raise UsageError(f"Patience is a number of seconds, and not {self.patience_s}.")
-        for check, value in ((check_run_id, self.run_id), (check_project, self.project), (check_entity, self.entity)):
+        for check, value in (
+            (check_run_id, self.run_id),
+            (check_project, self.project),
+            (check_entity, self.entity),
+        ):
             if value is not None:
                 check(value)
-
-    @property
-    def readdresses(self) -> bool:
-        """Whether the runs go to another address than they were recorded with."""
-        return any(value is not None for value in (self.run_id, self.project, self.entity))
 
 
 class SyncResult(NamedTuple):
@@ -167,7 +165,7 @@ def sync(
     chains = chosen_chains(directories, settings.host)
     if request.run_id is not None and len(chains) > 1:
         raise UsageError(f"One id is for one run, and {len(chains)} runs are to be delivered.")
-    destinations = _destinations(request, settings)
+    destinations = _destinations(request, settings, _Account(names, session))
     patience_s = settings.finish_timeout if request.patience_s is None else request.patience_s
     office = _Office(request, report, patience_s, progress)
     return office.deliver([(chain, destination) for chain in chains for destination in destinations])
@@ -178,28 +176,56 @@ def _all_runs(data_directory: str) -> list[Path]:
     return [path for path in run_directories(root) if (path / "journal").is_dir()]
 
 
-def _destinations(request: SyncRequest, settings: Settings) -> list[Any]:
+def _destinations(request: SyncRequest, settings: Settings, account: _Account) -> list[Destination]:
     """Return where to deliver to.
 
     Raises:
-        UsageError: nobody said.
+        UsageError: nobody said, or there is no such transport.
     """
     said = settings.transport if request.transport is None else request.transport
+    if said is None and settings.base_url is not None:
+        said = "http"
     if said is None:
-        said = settings.base_url
-    if said is None:
-        raise UsageError("Nobody said where to sync to: name a transport, as file:///mnt/backup, or set base_url.")
-    return list(said) if isinstance(said, (list, tuple)) else [said]
+        raise UsageError(
+            "Nobody said where to sync to: name a transport, as file:///mnt/backup, or set base_url."
+        )
+    specs = list(said) if isinstance(said, (list, tuple)) else [said]
+    new = NewAddress(run_id=request.run_id, project=request.project, entity=request.entity)
+    return [Destination(spec, account.server(spec), new) for spec in specs]
+
+
+class _Account:
+    """Knows the server that a transport is for, and the key that goes with it."""
+
+    def __init__(self, names: Names, session: Session) -> None:
+        self._names = names
+        self._session = session
+
+    def server(self, spec: object) -> Address:
+        """Return the server of a destination, with its own key and no other's."""
+        url = spec if isinstance(spec, str) and spec.lower().startswith(("http://", "https://")) else None
+        resolution = self.resolution({} if url is None else {"base_url": url})
+        search = search_key(resolution)
+        settings = resolution.settings
+        return Address(
+            url="",
+            wandb_dir="",
+            base_url=settings.base_url,
+            app_url=settings.app_url,
+            key=search.key.key if search.key is not None else None,
+        )
+
+    def resolution(self, said: dict[str, Any]) -> Resolution:
+        gathered = gather(self._names, settings=said, login=self._session.login, setup=self._session.setup)
+        return resolve(gathered.layers, gathered.problems)
 
 
 class _UnderWay:
     """One run directory on its way to one destination."""
 
-    def __init__(self, delivery: Delivery, cursor: CursorFile | None, part: Part, written: int) -> None:
+    def __init__(self, delivery: Delivery, shipment: Shipment) -> None:
         self.delivery = delivery
-        self.part = part
-        self.written = written
-        self._cursor = cursor
+        self.shipment = shipment
         self._seen: tuple[int, int] = (-1, -1)
         self._since = monotonic()
 
@@ -212,8 +238,9 @@ class _UnderWay:
         return monotonic() - self._since
 
     def _cursor_time(self) -> int:
+        cursor = self.shipment.cursor
         try:
-            return os.stat(self._cursor.path).st_mtime_ns if self._cursor is not None else 0
+            return os.stat(cursor.path).st_mtime_ns if cursor is not None else 0
         except OSError:  # there is none yet
             return 0
 
@@ -236,7 +263,7 @@ class _Office:
         self._lock = Lock()
         self._stopped = False
 
-    def deliver(self, jobs: Sequence[tuple[tuple[Part, ...], Any]]) -> list[SyncResult]:
+    def deliver(self, jobs: Sequence[tuple[tuple[Part, ...], Destination]]) -> list[SyncResult]:
         """Deliver chains to destinations, and return the results in the same order."""
         pool = ThreadPoolExecutor(self._request.jobs, thread_name_prefix="corelib-sync")
         try:
@@ -268,39 +295,89 @@ class _Office:
 
     # -------------------------------------------------------------------------------------------------- one chain
 
-    def _chain(self, chain: tuple[Part, ...], spec: Any) -> SyncResult:
+    def _chain(self, chain: tuple[Part, ...], destination: Destination) -> SyncResult:
         ledgers: list[Ledger] = []
-        reasons: list[str] = []
+        reason = ""
         for part in chain:
-            ledger, reason = self._part(part, spec, behind=bool(reasons))
+            ledger, why = self._part(part, destination, waits=bool(reason))
             ledgers.append(ledger)
-            reasons += [reason] if reason else []
+            reason = reason or (why if ledger.pending else "")
         last = chain[-1]
         return SyncResult(
             run_id=self._request.run_id or last.run_id,
             project=self._request.project or (last.start.project if last.start else None),
             state=last.state,
-            transport=transport_name(spec),
+            transport=destination.label,
             directories=tuple(str(part.directory) for part in chain),
             ledger=_sum(ledgers),
-            reason=reasons[0] if reasons else "",
+            reason=reason,
         )
 
-    def _part(self, part: Part, spec: Any, *, behind: bool) -> tuple[Ledger, str]:
-        """Deliver one part, or say why not. `behind`: a part before it is not delivered yet."""
+    def _part(self, part: Part, destination: Destination, *, waits: bool) -> tuple[Ledger, str]:
+        """Deliver one part; return its account, and why something of it is pending.
+
+        Args:
+            part: the part.
+            destination: where to.
+            waits: something before it is pending, so that its turn has not come.
+        """
         if part.start is None or part.header is None:
-            lost = part.damage or ("its beginning is not there" if part.written else None)
-            reason = "" if lost is None else f"{part.directory.name}: {lost}; ask `corelib verify`"
-            return Ledger(accepted=part.written, pending=part.written), reason
-        transport = load_transport(spec, str(part.directory.parent))
+            lost = part.damage or "the beginning of the run is not there"
+            # How many records there were is lost with it; where there were any, it is not nothing.
+            written = max(part.written, int(part.damage is not None))
+            return Ledger(accepted=written, pending=written), f"{part.directory.name}: {lost}"
+        if part.damage is not None:
+            self._report.warn(
+                f"run {part.run_id}: what is damaged in {part.directory.name} cannot be delivered "
+                f"({part.damage}); `corelib verify` names it all."
+            )
+        transport = destination.transport(part)
         if transport.capabilities.is_journal:
             return Ledger(accepted=part.written, delivered=part.written), ""
-        run = self._address(part, part.start.project, part.start.entity)
-        cursor = self._cursor(part, spec, run)
-        written = part.written + (part.ending is None and not part.is_running)
-        if self._request.dry_run or behind or self._stopped:
-            return _recorded(cursor, run.run_id).including(written), "" if self._request.dry_run else "not begun"
-        if part.is_running and cursor is not None and is_delivering(str(part.directory), self._name(spec, run)):
-            ledger = _recorded(cursor, run.run_id).including(written)
-            return ledger, "the running program delivers it" if ledger.pending else ""
-        ...
+        shipment = Shipment(part, part.header, part.start, destination)
+        if self._request.dry_run:
+            return shipment.recorded(), "not sent: this is a dry run"
+        if waits or self._stopped:
+            return shipment.recorded(), "what comes before it is pending"
+        if part.is_running and shipment.is_under_way:
+            return shipment.recorded(), "the running program delivers it"
+        return self._carry(shipment, transport), "the destination did not take it: try again later"
+
+    def _carry(self, shipment: Shipment, transport: Transport) -> Ledger:
+        def tell(text: str) -> None:
+            self._report.warn(f"run {shipment.run.run_id}: {text}")
+
+        delivery = shipment.delivery(transport, tell)
+        delivery.ask_to_close(_FOR_EVER_S)
+        one = _UnderWay(delivery, shipment)
+        with self._lock:
+            self._under_way.append(one)
+            if self._stopped:
+                delivery.ask_to_close(0.0)
+        try:
+            delivery.carry()
+        finally:
+            with self._lock:
+                self._under_way.remove(one)
+        # Of a damaged journal less can be read than was written: what was drained is all there is.
+        return delivery.ledger if delivery.is_drained else delivery.ledger.including(shipment.written)
+
+
+def _progress(one: _UnderWay) -> SyncProgress:
+    delivery, ledger = one.delivery, one.delivery.ledger
+    settled = ledger.delivered + ledger.rejected
+    return SyncProgress(
+        one.shipment.run.run_id, delivery.name, settled, one.shipment.written, delivery.settled_bytes
+    )
+
+
+def _sum(ledgers: Iterable[Ledger]) -> Ledger:
+    reasons: dict[str, int] = {}
+    accepted = delivered = pending = 0
+    for one in ledgers:
+        accepted += one.accepted
+        delivered += one.delivered
+        pending += one.pending
+        for reason, count in one.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    return Ledger(accepted=accepted, delivered=delivered, pending=pending, reasons=reasons)

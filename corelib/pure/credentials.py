@@ -324,7 +324,9 @@ def decide(
         "grant": grant,
     }
     row = next(row for row in TABLE if all(situation[name] in values for name, values in row.when.items()))
-    return Decision(row.action, row.reason.format(mode=mode, grant=_GRANTS[grant]), row.error, row.choices, row.name)
+    return Decision(
+        row.action, row.reason.format(mode=mode, grant=_GRANTS[grant]), row.error, row.choices, row.name
+    )
 
 
 def check_key_format(key: str) -> None:

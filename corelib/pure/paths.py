@@ -24,6 +24,7 @@ __all__ = [
     "RunPaths",
     "data_directory",
     "folder_name",
+    "folder_under",
     "latest_run",
     "parse_folder_name",
     "resume_file",
@@ -162,3 +163,19 @@ def parse_folder_name(name: str) -> FolderName | None:
     """Take a folder name apart; None if it is not the name of a run directory."""
     match = re.fullmatch(_FOLDER, name)
     return FolderName(*match.groups()) if match else None
+
+
+def folder_under(folder: str, run_id: str) -> str:
+    """Return what a run directory is called when its run goes by another id; unchanged where it names that already.
+
+    Args:
+        folder: the name of the run directory.
+        run_id: the id.
+
+    Raises:
+        UsageError: the id cannot be one.
+    """
+    name = parse_folder_name(folder)
+    if name is None or name.names(run_id):
+        return folder
+    return f"{name.run_mode}-{name.timespec}-{check_run_id(run_id)}"

@@ -170,6 +170,11 @@ class Settings:
         "Whether a process of its own or a thread delivers.",
         default="process",
     )
+    stoppable: bool = setting(
+        coerce.flag,
+        "Whether a server may end the run: the program is then interrupted, as by Ctrl-C.",
+        default=True,
+    )
     ignore_globs: tuple[str, ...] = setting(
         coerce.texts, "Files of the run that are not delivered, as patterns.", default=()
     )
@@ -182,6 +187,9 @@ class Settings:
     api_key: str | None = setting(coerce.secret, "The key of the account.", secret=True)
     login_timeout: float | None = setting(coerce.seconds, "Seconds that login() waits for an answer.")
     http_timeout: float = setting(coerce.seconds, "Seconds that one request may take.", default=20.0)
+    x_push_interval: float = setting(
+        coerce.seconds, "Seconds between two pushes to the server that are not full.", default=15.0
+    )
     username: str | None = setting(coerce.text, "The user's name, for the run's metadata.")
     email: str | None = setting(
         coerce.text, "The user's e-mail address, for the run's metadata.", environment=("USER_EMAIL", "EMAIL")

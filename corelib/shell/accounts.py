@@ -1,17 +1,18 @@
 """The account behind a key: what a server says when it is asked about one, or for one.
 
 Law: what speaks HTTP is known here by name only, and imported when somebody asks. Whatever goes wrong on the way is
-an answer, never an exception, and no answer holds a key but that which was asked for.
+an answer, never an exception, and no answer shows a key.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
-from corelib.pure.credentials import Grant, Server
+from corelib.pure.credentials import Grant, Server, key_state
+from corelib.pure.remote import LookupFailed
 
-__all__ = ["Accounts", "AnonymousAnswer", "KeyAnswer", "accounts"]
+__all__ = ["AnonymousAnswer", "KeyAnswer", "anonymous_key", "verify_key"]
 
 _MODULE: Final = "transports.http_accounts"
 
@@ -47,20 +48,45 @@ class AnonymousAnswer(NamedTuple):
         return f"AnonymousAnswer(key={'***' if self.key else None}, grant={self.grant!r}, reason={self.reason!r})"
 
 
-class Accounts(Protocol):
-    """Whoever can ask a server about accounts."""
+def verify_key(base_url: str, key: str, timeout_s: float) -> KeyAnswer:
+    """Ask a server whose key this is.
 
-    def verify_key(self, base_url: str, key: str, timeout_s: float) -> KeyAnswer:
-        """Ask whose key this is."""
-        ...
+    Args:
+        base_url: the server's address.
+        key: the key; it goes to that server only.
+        timeout_s: how long to wait for the answer, in seconds.
+    """
+    viewer = _http().ask_viewer(base_url, key, timeout_s)
+    if viewer is None:
+        return KeyAnswer("rejected", reason="It is nobody's.")
+    if isinstance(viewer, LookupFailed):
+        # Only 401 speaks against the key. Whatever else was answered leaves open whose it is, as no answer does.
+        verdict: Server = "rejected" if viewer.kind == "auth" else "unreachable"
+        return KeyAnswer(verdict, reason=_sentence(viewer.reason))
+    names = [name for name in (viewer.username, viewer.entity) if name]
+    return KeyAnswer("accepted", names[0] if names else "")
 
-    def anonymous_key(self, base_url: str, timeout_s: float) -> AnonymousAnswer:
-        """Ask for a key without an account."""
-        ...
+
+def anonymous_key(base_url: str, timeout_s: float) -> AnonymousAnswer:
+    """Ask a server for a key without an account.
+
+    Args:
+        base_url: the server's address.
+        timeout_s: how long to wait for the answer, in seconds.
+    """
+    key = _http().make_anonymous_key(base_url, timeout_s)
+    if isinstance(key, LookupFailed):
+        return AnonymousAnswer(
+            None, "unanswered", f"No key without an account was given: {_sentence(key.reason)}"
+        )
+    if key_state(key) != "well_formed":
+        return AnonymousAnswer(None, "refused", "The server offers no keys without an account.")
+    return AnonymousAnswer(key)
 
 
-def accounts() -> Accounts:
-    """Return what asks servers over HTTP."""
-    module: Any = import_module(_MODULE)
-    found: Accounts = module
-    return found
+def _http() -> Any:
+    return import_module(_MODULE)
+
+
+def _sentence(reason: str) -> str:
+    return reason if reason.endswith(".") else f"{reason}."

@@ -201,6 +201,34 @@ def test_anonymous_without_anonymous_accounts() -> None:
     assert online(key="absent", anonymous="must", force=True).error is UsageError
 
 
+def test_an_anonymous_key_is_asked_for() -> None:
+    """G7, G8: must asks the server at once, allow where nobody can choose; at a terminal allow is a choice."""
+    assert (
+        online(key="absent", anonymous="must", grant="possible", prompt="possible").row
+        == "G8, ask the server"
+    )
+    assert online(key="absent", anonymous="allow", grant="possible").row == "G7, no terminal"
+    menu = online(key="absent", anonymous="allow", grant="possible", prompt="possible")
+    assert menu.choices == ("anonymous", "create", "existing", "offline")
+    assert online(key="absent", anonymous="never", grant="possible").row == "G3"
+
+
+@pytest.mark.parametrize(
+    ("grant", "words"),
+    [
+        ("impossible", "login(anonymous='must')` asks the server"),
+        ("refused", "offers no keys"),
+        ("unanswered", "did not answer"),
+    ],
+)
+def test_why_there_is_no_anonymous_key(grant: str, words: str) -> None:
+    """Where none is to be had, the decision says whether the server was asked, and what it said."""
+    decision = online(key="absent", anonymous="must", grant=grant)
+
+    assert (decision.action, decision.row) == ("offline", "G8")
+    assert words in decision.reason
+
+
 @pytest.mark.parametrize(
     ("situation", "error"),
     [

@@ -14,6 +14,7 @@ from corelib.pure.paths import (
     RunPaths,
     data_directory,
     folder_name,
+    folder_under,
     latest_run,
     parse_folder_name,
     resume_file,
@@ -131,3 +132,17 @@ def test_a_suffix_counts_from_one() -> None:
     """`-0` and `-01` are no collision suffixes."""
     assert not FolderName("run", "20260131_235959", "abc-0").names("abc")
     assert not FolderName("run", "20260131_235959", "abc-01").names("abc")
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("run-20260131_235959-new", "run-20260131_235959-new"),
+        ("run-20260131_235959-new-2", "run-20260131_235959-new-2"),
+        ("offline-run-20260131_235959-old", "offline-run-20260131_235959-new"),
+        ("strange", "strange"),
+    ],
+)
+def test_a_folder_under_another_id(folder: str, expected: str) -> None:
+    """A run directory is renamed with its run, unless it names that already or is none."""
+    assert folder_under(folder, "new") == expected

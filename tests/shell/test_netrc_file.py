@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 
 from corelib.errors import AuthenticationError, UsageError
 from corelib.pure.netrc import netrc_password
-from corelib.shell import netrc_file
 from corelib.shell.netrc_file import store_key
 
 URL = "https://host:8080/pre/fix"
@@ -32,7 +32,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.fixture(params=[0o022, 0o000, 0o777], name="umask", ids=oct)
-def _umask(request: pytest.FixtureRequest):
+def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
     before = os.umask(request.param)
     yield
     os.umask(before)
@@ -119,7 +119,7 @@ def test_what_is_no_key_is_not_written(netrc: Path, key: str) -> None:
 
 @pytest.mark.parametrize("content", [b"machine a password c \xff", b"machine a password"])
 def test_a_file_that_is_not_understood_is_left_alone(netrc: Path, content: bytes) -> None:
-    """A file that is no text, or breaks off, is refused with what to do, and nothing of it or of the key is repeated."""
+    """A file that is no text, or breaks off, is refused with what to do, and nothing of it is repeated."""
     netrc.write_bytes(content)
     with pytest.raises(UsageError) as caught:
         store_key(URL, KEY)
@@ -147,7 +147,7 @@ def test_a_failure_leaves_the_old_file(netrc: Path, monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(netrc_file.os, call, fail)
+    monkeypatch.setattr(f"os.{call}", fail)
     with pytest.raises(UsageError, match="No space left"):
         store_key(URL, KEY)
 
@@ -165,8 +165,8 @@ def test_the_owner_stays(netrc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         values[4:6] = [1234, 5678]
         return os.stat_result(values)
 
-    monkeypatch.setattr(netrc_file.os, "stat", stat)
-    monkeypatch.setattr(netrc_file.os, "fchown", lambda _fd, *owner: given.append(owner))
+    monkeypatch.setattr("os.stat", stat)
+    monkeypatch.setattr("os.fchown", lambda _fd, *owner: given.append(owner))
     store_key(URL, KEY)
 
     assert given == [(1234, 5678)]
@@ -178,7 +178,7 @@ def test_file_systems_without_locks(netrc: Path, monkeypatch: pytest.MonkeyPatch
     def fail(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(netrc_file.fcntl, "flock", fail)
+    monkeypatch.setattr("fcntl.flock", fail)
     store_key(URL, KEY)
 
     assert netrc.read_text(encoding="utf-8") == ENTRY

@@ -1,0 +1,217 @@
+"""`corelib login`, as a person, a pipe and a script use it, against a server on a real socket."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.servers.fixtures import wandb_server
+from tests.servers.wandb_server import WandbServer, serve
+
+__all__ = ["wandb_server"]
+
+WRONG = "f" * 40
+
+
+class Spoken(NamedTuple):
+    """How a command ended, and all that was to be seen."""
+
+    status: int
+    seen: str
+
+
+def piped(url: str, words: Sequence[str] = (), said: str = "") -> Spoken:
+    """Run `corelib login` with standard input from a pipe."""
+    done = subprocess.run(
+        [sys.executable, "-m", "corelib.cli", "login", "--host", url, *words],
+        input=said,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Spoken(done.returncode, done.stdout + done.stderr)
+
+
+def typed(url: str, dialog: Sequence[tuple[str, str]], words: Sequence[str] = ()) -> Spoken:
+    """Run `corelib login` on a terminal of its own; type each answer when its question is to be seen."""
+    child, screen = pty.fork()
+    if child == 0:
+        try:
+            os.execv(  # noqa: S606  there is no shell to start it with
+                sys.executable, [sys.executable, "-m", "corelib.cli", "login", "--host", url, *words]
+            )
+        finally:
+            os._exit(127)
+    seen, answers = "", list(dialog)
+    while True:
+        ready, _, _ = select.select([screen], [], [], 30)
+        assert ready, f"nothing more is to be seen after {seen!r}"
+        try:
+            data = os.read(screen, 4096)
+        except OSError:  # how Linux says that the other side is gone
+            break
+        if not data:
+            break
+        seen += data.decode()
+        if answers and seen.endswith(answers[0][0]):
+            os.write(screen, answers.pop(0)[1].encode())
+    os.close(screen)
+    _, status = os.waitpid(child, 0)
+    assert answers == []
+    return Spoken(os.waitstatus_to_exitcode(status), seen)
+
+
+def entry(url: str, key: str) -> str:
+    return f"machine {url.removeprefix('http://')}\n  login user\n  password {key}\n"
+
+
+@pytest.fixture(name="netrc")
+def _netrc() -> Path:
+    return Path.home() / ".netrc"
+
+
+def test_a_key_from_a_pipe(wandb_server: WandbServer, netrc: Path) -> None:
+    """A key on standard input is verified and kept, exit code 0, and it is nowhere to be seen."""
+    spoken = piped(wandb_server.url, said=f"{wandb_server.key}\n")
+
+    assert spoken.status == 0
+    assert netrc.read_text(encoding="utf-8") == entry(wandb_server.url, wandb_server.key)
+    assert "as bob" in spoken.seen
+    assert wandb_server.key not in spoken.seen
+
+
+@pytest.mark.case("login-key-rejected-netrc")
+def test_a_rejected_key_from_a_pipe(wandb_server: WandbServer, netrc: Path) -> None:
+    """A key that the server rejects ends with 1 and is kept nowhere."""
+    wandb_server.allow("wrong-key")
+    spoken = piped(wandb_server.url, said=WRONG)
+
+    assert spoken.status == 1
+    assert "rejected the API key" in spoken.seen
+    assert WRONG not in spoken.seen
+    assert not netrc.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "text"),
+    [
+        ("short", 1, "too short"),
+        ("two words", 2, "nothing else"),
+        ("", 1, "There is no API key"),
+    ],
+)
+def test_what_is_no_key(wandb_server: WandbServer, netrc: Path, said: str, status: int, text: str) -> None:
+    """Nothing, several words, and what cannot be a key, are told apart, and nothing is sent."""
+    spoken = piped(wandb_server.url, said=said)
+
+    assert spoken.status == status
+    assert text in spoken.seen
+    assert wandb_server.requests() == []
+    assert not netrc.exists()
+
+
+def test_a_key_is_typed(wandb_server: WandbServer, netrc: Path) -> None:
+    """A person chooses, types, is refused, types again; no key is to be seen, and the exit code is 0."""
+    wandb_server.allow("wrong-key")
+    spoken = typed(
+        wandb_server.url,
+        [
+            ("Your choice: ", "2\n"),
+            ("hidden): ", "oops\n"),
+            ("hidden): ", f"{WRONG}\n"),
+            ("Your choice: ", "2\n"),
+            ("hidden): ", f"{wandb_server.key}\n"),
+        ],
+    )
+
+    assert spoken.status == 0
+    assert netrc.read_text(encoding="utf-8") == entry(wandb_server.url, wandb_server.key)
+    assert netrc.stat().st_mode & 0o777 == 0o600
+    assert "oops" not in spoken.seen
+    assert WRONG not in spoken.seen
+    assert wandb_server.key not in spoken.seen
+
+
+@pytest.mark.case("login-prompt-offline-choice")
+@pytest.mark.parametrize("answer", ["3\n", "\x04"])
+def test_nobody_logs_in(wandb_server: WandbServer, netrc: Path, answer: str) -> None:
+    """Whoever declines, or ends the input, is told so, with exit code 1."""
+    spoken = typed(wandb_server.url, [("Your choice: ", answer)])
+
+    assert spoken.status == 1
+    assert "recorded on this machine only" in spoken.seen
+    assert not netrc.exists()
+
+
+def test_an_interrupt(wandb_server: WandbServer) -> None:
+    """Ctrl-C at the hidden question ends with 130, and the terminal shows again what is typed."""
+    spoken = typed(wandb_server.url, [("Your choice: ", "2\n"), ("hidden): ", "\x03")])
+
+    assert spoken.status == 130
+    assert "Traceback" not in spoken.seen
+
+
+def test_a_key_that_is_there(wandb_server: WandbServer, netrc: Path) -> None:
+    """Without a new key the one in the netrc file is verified, unless told otherwise; --relogin asks anew."""
+    wandb_server.allow("wrong-key")
+    netrc.write_text(entry(wandb_server.url, WRONG), encoding="utf-8")
+
+    assert piped(wandb_server.url, ["--no-verify"]).status == 0
+    assert wandb_server.requests() == []
+    assert piped(wandb_server.url).status == 1
+    assert piped(wandb_server.url, ["--no-verify", "--relogin"]).status == 1
+    spoken = typed(
+        wandb_server.url,
+        [("Your choice: ", "2\n"), ("hidden): ", f"{wandb_server.key}\n")],
+        ["--relogin"],
+    )
+    assert spoken.status == 0
+    assert netrc.read_text(encoding="utf-8") == entry(wandb_server.url, wandb_server.key)
+
+
+def test_anonymous(netrc: Path) -> None:
+    """--anonymous must asks the server for a key, and says so where it offers none."""
+    with serve(anonymous=True) as server:
+        assert piped(server.url, ["--anonymous", "must"]).status == 0
+        assert server.url.removeprefix("http://") in netrc.read_text(encoding="utf-8")
+    with serve() as server:
+        spoken = piped(server.url, ["--anonymous", "must"])
+        assert spoken.status == 1
+        assert "offers no keys without an account" in spoken.seen
+
+
+def test_a_key_that_cannot_be_kept(wandb_server: WandbServer, netrc: Path) -> None:
+    """Where the netrc file cannot be written, the command has not done what it is for: exit code 1."""
+    netrc.mkdir()
+    spoken = piped(wandb_server.url, said=wandb_server.key)
+
+    assert spoken.status == 1
+    assert "cannot be kept" in spoken.seen
+
+
+def test_a_server_that_is_down(netrc: Path) -> None:
+    """A server that does not answer leaves nothing behind but the reason: exit code 1."""
+    with serve() as server:
+        server.stop_listening()
+        spoken = piped(server.url, said=server.key)
+
+    assert spoken.status == 1
+    assert "did not answer" in spoken.seen
+    assert not netrc.exists()
+
+
+def test_a_key_is_no_argument() -> None:
+    """The help says why the key is not on the command line, and one that is there is refused."""
+    done = subprocess.run(
+        [sys.executable, "-m", "corelib.cli", "login", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "shown to every user" in " ".join(done.stdout.split())
+    assert piped("http://127.0.0.1:9", [WRONG]).status == 2
