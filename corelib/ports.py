@@ -1,16 +1,22 @@
 """The transport port: what a backend must offer, and what the core promises in return.
 
-Required is one method, `deliver`. `open`, `lookup` and `close` are optional; `capabilities` declares which
-are there, and the core calls nothing that is not declared. `corelib.testing.TransportConformance` checks a
-transport against this page.
+Required is one method, `deliver`. All others are optional; `capabilities` declares which are there, and the core
+calls nothing that is not declared. `corelib.testing.TransportConformance` checks a transport against this page.
+
+    Transport            deliver                  carry records
+    CompleteTransport    open, close              the life of one run
+                         heartbeat                show that it is alive
+    RemoteIndex          lookup, create           what the backend knows of a run, and who was first to start it
+    Restartable          save, load, rebuild      go on where an earlier process stopped
 
 What the core promises to a transport
-    thread      `open`, `deliver` and `close` for one run come from one thread, one after the other, never
-                from a thread that logs. `lookup` comes from the thread that calls `init()` or `sync`, before
-                the first call for that run. An object that is given to several runs at a time is called by
-                several such threads.
+    thread      `open`, `deliver`, `heartbeat` and `close` for one run come from one thread, one after the other,
+                never from a thread that logs; likewise `save`, `load` and `rebuild`. `lookup` and `create` come
+                from the thread that calls `init()` or `sync`, before the first call for that run. An object that
+                is given to several runs at a time is called by several such threads.
     order       Records of one writer arrive in journal order, their `seq` growing. Writers of one run are
                 separate sequences and may alternate. `open` is answered for good before the first `deliver`.
+                `heartbeat` comes between batches, never while one is to be repeated.
     bounds      A batch holds 1 to `max_batch_records` records and at most `max_batch_bytes` bytes of encoded
                 payload, unless its first record alone is larger; then it comes alone. One batch is in flight
                 at a time. A record waits about `max_batch_age_s` for company, longer where the backend fails.
@@ -18,8 +24,14 @@ What the core promises to a transport
                 crash or a restart its records may come again in batches cut otherwise. `Batch.key(record)` =
                 (run id, writer id, seq) is the idempotency key: a record under a known key is the same
                 record.
-    time        Each call should return within `time_budget_s`, `lookup` within its `timeout`. The core does
-                not interrupt a call: a slower one delays this transport alone, is reported once, and
+    restart     What `save` returns after `open` and after each batch that was answered for good is kept beside
+                the cursor, and that of `open` is kept before the first `deliver`. A new process calls `load`
+                with what was kept last, `rebuild` with everything that lies before the cursor, in journal
+                order and in batches cut anyhow, then `open`; and the records behind the cursor come by
+                `deliver`, again if they came before. Where nothing was kept, neither `load` nor `rebuild` is
+                called, and all records come by `deliver`.
+    time        Each call should return within `time_budget_s`, `lookup` and `create` within their `timeout`. The
+                core does not interrupt a call: a slower one delays this transport alone, is reported once, and
                 `finish(timeout=…)` returns without it.
     fork        A transport is never called in a forked child. The child's records reach it through the
                 journal, as those of a writer of their own, as long as the parent's run lasts; later ones wait
@@ -35,14 +47,15 @@ What the core promises to a transport
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from attrs import frozen
+from attrs import field, frozen
 
-from corelib.pure.outcomes import Delivered, Outcome, Rejected, Retry
+from corelib.pure.outcomes import Delivered, Outcome, Rejected, RemoteAddress, Retry
 from corelib.pure.records import Header, Record, RunStart
 from corelib.pure.remote import Absent, Answer, Created, LookupFailed, RemoteRun, Started, Unreadable
+from corelib.pure.resume_events import UpsertAnswered
 
 __all__ = [
     "Absent",
@@ -56,13 +69,17 @@ __all__ = [
     "LookupFailed",
     "Outcome",
     "Rejected",
+    "RemoteAddress",
+    "RemoteIndex",
     "RemoteRun",
+    "Restartable",
     "Retry",
     "RunRef",
     "Started",
     "Transport",
     "TransportFactory",
     "Unreadable",
+    "UpsertAnswered",
 ]
 
 
@@ -71,18 +88,25 @@ class Capabilities:
     """What a transport offers and needs; data, so that the core never has to try.
 
     Args:
-        lookup, open, close: the method of this name is there and wants to be called.
+        lookup, create, open, close: the method of this name is there and wants to be called.
+        restartable: `save`, `load` and `rebuild` are there.
+        heartbeat_s: `heartbeat` is there, and is called after so many seconds without another call. None: it is
+            not.
         journal: the run keeps a journal on disk for this transport. False (null): nothing is written
             anywhere.
         is_journal: the run's own journal already is the delivery; `deliver` is never called.
         max_batch_records, max_batch_bytes: bounds of one batch.
-        max_batch_age_s: how long a record may wait for company, in seconds: the pace of deliveries.
+        max_batch_age_s: how long a record may wait for company, in seconds: the distance of deliveries that are
+            not full.
         time_budget_s: how long one call may take, in seconds.
     """
 
     lookup: bool = False
+    create: bool = False
     open: bool = False
     close: bool = False
+    restartable: bool = False
+    heartbeat_s: float | None = None
     journal: bool = True
     is_journal: bool = False
     max_batch_records: int = 1000
@@ -141,7 +165,45 @@ class Transport(Protocol):
         ...
 
 
-class CompleteTransport(Transport, Protocol):
+class RemoteIndex(Protocol):
+    """What a backend that knows runs from before can say about them."""
+
+    def lookup(self, run: RunRef, timeout: float) -> Answer:
+        """Say within `timeout` seconds whether the backend knows this run, and how far it got."""
+        ...
+
+    def create(self, run: RunRef, start: RunStart, timeout: float) -> UpsertAnswered:
+        """Start the run at the backend within `timeout` seconds, creating it if need be, and say who was first.
+
+        A run that somebody has started already is left as it is.
+        """
+        ...
+
+
+class Restartable(Protocol):
+    """How a transport goes on where an earlier process stopped."""
+
+    def save(self, run: RunRef) -> Mapping[str, Any] | None:
+        """Return what a new process must know beside the records, as a JSON tree; None: nothing.
+
+        It is how things stood when `open` or `deliver` was last answered for good, whenever it is asked.
+        """
+        ...
+
+    def load(self, run: RunRef, saved: Mapping[str, Any]) -> None:
+        """Take what an earlier process saved.
+
+        Raises:
+            UsageError: it is something else.
+        """
+        ...
+
+    def rebuild(self, batch: Batch) -> None:
+        """Take records that were delivered before, to know what they say; nothing is sent."""
+        ...
+
+
+class CompleteTransport(Transport, RemoteIndex, Restartable, Protocol):
     """A transport with every optional method; only those that `capabilities` declares are called."""
 
     def open(self, run: RunRef, start: RunStart) -> Outcome:
@@ -151,8 +213,11 @@ class CompleteTransport(Transport, Protocol):
         """
         ...
 
-    def lookup(self, run: RunRef, timeout: float) -> Answer:
-        """Say within `timeout` seconds whether the backend knows this run, and how far it got."""
+    def heartbeat(self, run: RunRef) -> Outcome:
+        """Show the backend that the run is alive, although there is nothing to deliver.
+
+        `Retry`: the backend did not hear it; as after a delivery, it comes again later.
+        """
         ...
 
     def close(self) -> None:
@@ -160,16 +225,29 @@ class CompleteTransport(Transport, Protocol):
         ...
 
 
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @frozen(kw_only=True)
 class Address:
     """Where a transport that was named by a text is to carry records: what its factory is called with.
 
-    `url` is the text itself, a bare name or a URL. `wandb_dir` is the absolute path of the directory that
-    holds the run directories.
+    `url` is the text itself, a bare name or a URL, without credentials. `wandb_dir` is the absolute path of the
+    directory that holds the run directories. Of a server, where one was set: `base_url` is its address, for a
+    text that is a bare name, `app_url` that of its pages for people, and `key` the secret that it wants.
+    `timeout_s` is how long one request may take, `push_every_s` the distance of deliveries that are not full, both
+    in seconds; `ignored` are patterns of saved files that are not to be delivered.
     """
 
     url: str
     wandb_dir: str
+    base_url: str | None = None
+    app_url: str | None = None
+    key: str | None = field(default=None, repr=False)
+    timeout_s: float | None = None
+    push_every_s: float | None = None
+    ignored: tuple[str, ...] = field(default=(), converter=_texts)
 
 
 TransportFactory: TypeAlias = Callable[[Address], Transport]

@@ -36,19 +36,27 @@ from corelib.ports import (
 )
 from corelib.pure.records import Record, Row
 from corelib.pure.wire import encode
-from corelib.testing.bench import TransportBench, complete
+from corelib.testing.bench import complete
+from corelib.testing.continuity import ContinuityConformance
 from corelib.testing.specimens import ODD_ROWS, TIME, other_records, rows_from, start_record
 
 __all__ = ["TransportConformance"]
 
-_OPTIONAL: Final = ("close", "lookup", "open")
+_OPTIONAL: Final = {
+    "close": ("close",),
+    "create": ("create",),
+    "heartbeat_s": ("heartbeat",),
+    "lookup": ("lookup",),
+    "open": ("open",),
+    "restartable": ("save", "load", "rebuild"),
+}
 _MOST_RECORDS: Final = 20_000  # the largest full batch that is tried
 _MOST_BYTES: Final = 32 << 20  # the largest single record that is tried
 _LOOKUP_TIMEOUT_S: Final = 30.0
 _THREAD_TIMEOUT_S: Final = 120.0
 
 
-class TransportConformance(TransportBench):
+class TransportConformance(ContinuityConformance):
     """The promises of a transport as tests; subclass it and give the fixture `transport`."""
 
     # Declaration.
@@ -63,13 +71,15 @@ class TransportConformance(TransportBench):
             "capabilities differ from one look to the next"
         )
 
-    @pytest.mark.parametrize("method", _OPTIONAL)
-    def test_it_declares_what_it_has(self, transport: Transport, method: str) -> None:
+    @pytest.mark.parametrize("capability", _OPTIONAL)
+    def test_it_declares_what_it_has(self, transport: Transport, capability: str) -> None:
         """An optional method is there if and only if it is declared."""
-        declared = getattr(transport.capabilities, method)
-        assert declared == callable(getattr(transport, method, None)), (
-            f"capabilities.{method} is {declared}, and the method {'is missing' if declared else 'is there'}"
-        )
+        declared = bool(getattr(transport.capabilities, capability))
+        for method in _OPTIONAL[capability]:
+            assert declared == callable(getattr(transport, method, None)), (
+                f"capabilities.{capability} says {declared}, and {method}() "
+                f"{'is missing' if declared else 'is there'}"
+            )
 
     def test_its_bounds_can_be_kept(self, transport: Transport) -> None:
         """Batches of its size, age and time budget can exist."""
@@ -79,6 +89,8 @@ class TransportConformance(TransportBench):
         assert isfinite(declared.max_batch_age_s), "max_batch_age_s must be finite"
         assert declared.max_batch_age_s > 0, "max_batch_age_s must be positive"
         assert declared.time_budget_s > 0, "time_budget_s must be positive"
+        beats = declared.heartbeat_s
+        assert beats is None or (isfinite(beats) and beats > 0), "heartbeat_s must be positive and finite"
 
     # Delivery.
 

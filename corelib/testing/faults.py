@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from time import sleep as real_sleep
-from typing import TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from attrs import evolve, frozen
 
@@ -68,6 +68,8 @@ class Delay:
     seconds: float
 
 
+_PASSED_ON: Final = frozenset({"create", "heartbeat", "load", "rebuild", "save"})
+
 Fault: TypeAlias = LoseAnswer | Postpone | Refuse | Raise | Delay
 
 
@@ -120,6 +122,12 @@ class FaultyTransport:
     def close(self) -> None:
         """Close the wrapped transport."""
         self._complete.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what else the wrapped transport offers, as it is."""
+        if name not in _PASSED_ON:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.transport, name)
 
     @property
     def _complete(self) -> CompleteTransport:

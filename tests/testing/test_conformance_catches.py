@@ -202,12 +202,13 @@ def declaring(**capabilities: Any) -> Callable[[], Sound]:
 BROKEN: list[tuple[str, Callable[[], Any], str, dict[str, Any]]] = [
     ("no transport", object, "test_it_is_a_transport", {}),
     ("other capabilities", lambda: Sound(capabilities={}), "test_it_is_a_transport", {}),  # type: ignore[arg-type]
-    ("undeclared", declaring(lookup=False), "test_it_declares_what_it_has", {"method": "lookup"}),
+    ("undeclared", declaring(lookup=False), "test_it_declares_what_it_has", {"capability": "lookup"}),
     ("no room", declaring(max_batch_records=0), "test_its_bounds_can_be_kept", {}),
     ("no bytes", declaring(max_batch_bytes=0), "test_its_bounds_can_be_kept", {}),
     ("no age", declaring(max_batch_age_s=0.0), "test_its_bounds_can_be_kept", {}),
     ("endless age", declaring(max_batch_age_s=float("inf")), "test_its_bounds_can_be_kept", {}),
     ("no time", declaring(time_budget_s=0.0), "test_its_bounds_can_be_kept", {}),
+    ("no pause", declaring(heartbeat_s=0.0), "test_its_bounds_can_be_kept", {}),
     ("no outcome", lambda: Answering(None), "test_it_takes_a_run", {}),
     ("never ready", lambda: Answering(Retry(reason="later")), "test_it_takes_a_run", {}),
     ("negative wait", lambda: Answering(Retry(reason="later", after=-1.0)), "test_it_takes_a_run", {}),
@@ -262,7 +263,7 @@ def test_every_promise_has_a_transport_that_breaks_it() -> None:
         "test_it_takes_or_rejects_a_record_larger_than_a_batch",
         "test_closing_needs_no_delivery",
     }
-    tests = {name for name in dir(TransportConformance) if name.startswith("test_")}
+    tests = {name for name in vars(TransportConformance) if name.startswith("test_")}
 
     assert tests - {row[2] for row in BROKEN} == harmless
 

@@ -91,6 +91,7 @@ _WRITTEN: Final[Mapping[str, Callable[[], st.SearchStrategy[Any]]]] = {
     "finish_timeout": lambda: _SECONDS,
     "fork_from": _moments,
     "http_timeout": lambda: _SECONDS,
+    "x_push_interval": lambda: _SECONDS,
     "ignore_globs": lambda: st.lists(_TEXTS, max_size=3),
     "init_timeout": lambda: _SECONDS,
     "login_timeout": lambda: _SECONDS,

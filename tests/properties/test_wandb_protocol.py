@@ -1,0 +1,108 @@
+"""Laws of the W&B protocol under any weather: what the server holds in the end, and what it was never sent."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corelib.pure.records import Row
+from corelib.testing.specimens import header_of
+from tests.properties.wandb_world import RUN, Fault, ModelServer, World, journal_of
+from transports.wandb_fold import RunFold
+from transports.wandb_stream import HISTORY, Limits
+
+RETRIED = (302, 401, 403, 404, 408, 409, 429, 500, 503)
+
+faults = st.lists(
+    st.one_of(
+        st.just(Fault()),
+        st.sampled_from((True, False)).map(lambda applied: Fault(applied=applied, lost=True)),
+        st.sampled_from(RETRIED).map(lambda status: Fault(applied=False, status=status)),
+        st.sampled_from((500, 502)).map(lambda status: Fault(lost=True, status=status)),
+        st.sampled_from((True, False)).map(lambda applied: Fault(applied=applied, kills=True)),
+    ),
+    max_size=40,
+)
+calls = st.lists(
+    st.tuples(st.sampled_from(("w1", "w1", "w2")), st.integers(0, 2), st.booleans()), max_size=25
+)
+cuts = st.lists(st.integers(1, 8), max_size=30)
+
+
+def names_by_writer(rows: list[dict[str, object]], writer: str) -> list[str]:
+    """Return what the rows of one writer hold, in the order of the rows."""
+    return [
+        name
+        for row in rows
+        for name in sorted(row, key=lambda one: int(one.partition("-")[2] or 0))
+        if name.startswith(f"{writer}-")
+    ]
+
+
+@given(calls, faults, cuts, st.booleans(), st.integers(0, 5))
+def test_the_server_holds_each_row_once_in_order(calls, faults, cuts, resumed, earlier) -> None:
+    """After any losses, repeats, kills and cuts the server holds the run's rows: all, once, in order, and no others."""
+    journal = journal_of(calls, resumed=resumed, exit_code=3)
+    server = ModelServer()
+    if resumed:
+        server.exists = True
+        server.lines[HISTORY] = {number: f'{{"_step":{number}}}' for number in range(earlier)}
+    before = dict(server.lines.get(HISTORY, {}))
+    world = World(journal, server, faults=faults, cuts=cuts)
+
+    world.deliver_all()
+
+    rows = server.rows
+    assert [row["_step"] for row in rows[: len(before)]] == list(range(len(before)))
+    for writer in ("w1", "w2"):
+        logged = [name for author, record in journal if author == writer and isinstance(record, Row) for name in record.data]
+        assert names_by_writer(rows[len(before) :], writer) == logged
+    assert server.complete == 3
+    assert world.refused == {}
+
+
+@given(calls, faults, cuts)
+def test_rows_are_those_of_reading_back(calls, faults, cuts) -> None:
+    """With one writer the rows are exactly those that reading the journal gives, step by step."""
+    journal = [entry for entry in journal_of(calls) if entry[0] == "w1"]
+    server = ModelServer()
+    World(journal, server, faults=faults, cuts=cuts).deliver_all()
+
+    fold = RunFold()
+    fold.header("w1", header_of(RUN, "w1"))
+    expected = [row for writer, record in journal for row, _ in fold.feed(writer, record)]
+    expected += [row for row, _ in fold.finish(None)]
+    assert [
+        (row.pop("_step"), row.pop("_runtime"), row.pop("_timestamp"), row) for row in server.rows
+    ] == [(row.step, row.runtime, row.time, row.data) for row in expected]
+
+
+@given(calls, cuts, st.integers(300, 1200), st.integers(300, 2000))
+def test_no_push_is_larger_than_the_limit(calls, cuts, push_bytes, most_body) -> None:
+    """No push of several lines is larger than our limit, none that was taken larger than the server's."""
+    journal = journal_of(calls)
+    server = ModelServer(most_body=most_body)
+    world = World(journal, server, cuts=cuts, limits=Limits(push_bytes=push_bytes))
+
+    world.deliver_all()
+
+    for size, items in server.sizes:
+        assert size <= push_bytes or items <= 1
+        assert size <= most_body
+    if not world.refused:
+        assert server.complete == 0
+
+
+@given(calls, faults, cuts)
+def test_offsets_of_pushes_never_leave_a_gap(calls, faults, cuts) -> None:
+    """At no moment is a line numbered beyond those that came before it."""
+    server = ModelServer()
+    world = World(journal_of(calls), server, faults=faults, cuts=cuts)
+    world.deliver_all()
+
+    known = 0
+    for push in server.pushes:
+        chunk = push.get("files", {}).get(HISTORY)
+        if chunk is not None:
+            assert chunk["offset"] <= known
+            known = max(known, chunk["offset"] + len(chunk["content"]))

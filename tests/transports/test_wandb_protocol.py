@@ -1,0 +1,861 @@
+"""The conversation about one run: what is asked in which order, and what every answer leads to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from corelib.ports import Batch, Delivered, Rejected, RemoteAddress, Retry, RunRef, UpsertAnswered
+from corelib.pure.records import (
+    Alert,
+    ConfigChange,
+    Exit,
+    FileSaved,
+    MetricDefined,
+    Preempting,
+    Record,
+    Row,
+    RunChange,
+    SummaryChange,
+)
+from corelib.pure.remote import LookupFailed
+from corelib.testing.specimens import TIME, header_of, rows_from, start_record
+from tests.properties.wandb_world import RUN, ModelServer, settings
+from transports.wandb_creation import Creation
+from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, HttpResult
+from transports.wandb_files import FileState
+from transports.wandb_protocol import RunProtocol
+from transports.wandb_saved import SavedRun
+from transports.wandb_stream import HISTORY, SUMMARY, Limits
+
+SETTINGS = evolve(settings(), doubts=3, upload_tries=2)
+Answers = Callable[[HttpRequest], HttpResult | None]
+
+
+def batch_of(*records: Record, writer: str = "w1", primary: bool = True, header: bool = True) -> Batch:
+    return Batch(
+        run=RUN,
+        writer=writer,
+        header=header_of(RUN, writer, primary=primary) if header else None,
+        records=records,
+    )
+
+
+def deep() -> Any:
+    tree: Any = 1
+    for _ in range(100_000):
+        tree = [tree]
+    return tree
+
+
+class Talk:
+    """A protocol and a server. `wrong` may answer in place of the server: by operation, one after the other."""
+
+    def __init__(self, saved: SavedRun | None = None, run: RunRef = RUN, **changes: Any) -> None:
+        self.server = ModelServer()
+        self.protocol = RunProtocol(run, evolve(SETTINGS, **changes), saved)
+        self.operations: list[str] = []
+        self.requests: list[HttpRequest] = []
+        self.wrong: dict[str, list[HttpResult]] = {}
+
+    def talk(self, *, alive: bool = False) -> Retry | None:
+        while (request := self.protocol.next_request(alive=alive)) is not None:
+            self.operations.append(request.operation)
+            self.requests.append(request)
+            waiting = self.wrong.get(request.operation)
+            result = waiting.pop(0) if waiting else self.server.handle(request)
+            retry = self.protocol.answered(result, 0.0)
+            if retry is not None:
+                return retry
+            alive = False
+        return None
+
+    def open(self, **start: Any) -> Any:
+        self.protocol.open(start_record(**start))
+        return self.talk() or self.protocol.outcome()
+
+    def deliver(self, *records: Record, files: Any = None, **of: Any) -> Any:
+        batch = batch_of(*records, **of)
+        self.protocol.take(batch)
+        found = files or {}
+        names = self.protocol.to_look_at()
+        if names:
+            self.protocol.looked_at({name: found.get(name, "No such file") for name in names})
+        return self.talk() or self.protocol.outcome(batch)
+
+    def begun(self) -> Talk:
+        assert isinstance(self.open(), Delivered)
+        assert isinstance(self.deliver(start_record()), Delivered)
+        self.operations.clear()
+        return self
+
+
+def graphql(data: Any) -> HttpAnswer:
+    return HttpAnswer(200, {}, json.dumps({"data": data}).encode())
+
+
+# ------------------------------------------------------------------------------------------------------------- opening
+
+
+def test_a_new_run_is_opened_by_an_upsert() -> None:
+    """One upsert says everything, one question asks what the server can do; the answer names the run."""
+    talk = Talk()
+
+    assert talk.open() == Delivered(
+        remote=RemoteAddress("ent", "p", "r1", None, "https://example.com/ent/p/runs/r1")
+    )
+    assert talk.operations == ["UpsertBucket", "ServerFeaturesQuery"]
+    (upsert,) = talk.server.upserts
+    assert (upsert["name"], upsert["project"], upsert["entity"], upsert["id"]) == ("r1", "p", "ent", None)
+    assert talk.open() == Delivered(
+        remote=RemoteAddress("ent", "p", "r1", None, "https://example.com/ent/p/runs/r1")
+    )
+    assert len(talk.operations) == 2
+
+
+def test_a_continued_run_goes_on_behind_what_is_stored() -> None:
+    """The count is asked first, and the upsert names the server's key, so that it cannot create a run."""
+    talk = Talk()
+    talk.server.exists = True
+    talk.server.lines[HISTORY] = {number: "{}" for number in range(16)}
+
+    assert isinstance(talk.open(resumed=True, starting_step=16), Delivered)
+    assert talk.operations == ["RunResumeStatus", "UpsertBucket", "ServerFeaturesQuery"]
+    assert talk.server.upserts[0]["id"] == "s1"
+    talk.deliver(start_record(resumed=True, starting_step=16), *rows_from(2, 2, step=16))
+    assert talk.server.rows[16]["_step"] == 16
+    assert len(talk.server.rows) == 18
+
+
+def test_a_continued_run_that_is_not_there_begins_at_the_first_line() -> None:
+    """That is told, and the rows are delivered."""
+    talk = Talk()
+    outcome = talk.open(resumed=True, starting_step=16)
+
+    assert "api.example.com does not have" in outcome.notices[0]
+    assert isinstance(talk.deliver(start_record(resumed=True), *rows_from(2, 2, step=16)), Delivered)
+    assert len(talk.server.rows) == 2
+
+
+def test_a_run_that_is_overwritten_is_named_once() -> None:
+    """Without resume a run that was there is overwritten from its first line, whatever its count; one line says so."""
+    talk = Talk()
+    talk.server.exists = True
+    talk.server.lines[HISTORY] = {number: '{"old":1}' for number in range(5)}
+    outcome = talk.open()
+
+    assert len(outcome.notices) == 1
+    assert "ent/p/r1 was there with 5 rows" in outcome.notices[0]
+    outcome = talk.deliver(start_record(), *rows_from(2, 2))
+    assert outcome.notices == ()
+    assert [row.get("_step") for row in talk.server.rows] == [0, 1, None, None, None]
+
+
+def test_what_the_server_calls_the_run_is_followed() -> None:
+    """Entity, project and id of the answer are those of all later requests."""
+    talk = Talk()
+    project = {"name": "Canon", "entity": {"name": "my team"}}
+    bucket = {"id": "s", "name": "r-1", "displayName": "fun", "project": project}
+    talk.wrong["UpsertBucket"] = [graphql({"upsertBucket": {"bucket": bucket}})]
+    outcome = talk.open()
+    talk.deliver(start_record(), *rows_from(2, 1))
+
+    assert outcome.remote == RemoteAddress(
+        "my team", "Canon", "r-1", "fun", "https://example.com/my%20team/Canon/runs/r-1"
+    )
+    assert talk.requests[2].target == "/files/my%20team/Canon/r-1/file_stream"
+
+
+@pytest.mark.parametrize(
+    "answer", [HttpAnswer(503), HttpAnswer(401), HttpAnswer(403), HttpFailure("dropped", "cut")]
+)
+def test_opening_waits_for_a_server_that_may_come_back(answer: HttpResult) -> None:
+    """Neither a busy server nor a rejected key ends a run."""
+    talk = Talk()
+    talk.wrong["UpsertBucket"] = [answer] * 20
+    for _ in range(20):
+        assert isinstance(talk.open(), Retry)
+    assert isinstance(talk.open(), Delivered)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_opening_gives_up_what_stays_doubtful(resumed: bool) -> None:
+    """After some tries the run is refused, with everything in it; to open it again is a new attempt."""
+    talk = Talk()
+    talk.server.exists = True
+    operation = "RunResumeStatus" if resumed else "UpsertBucket"
+    gone = HttpAnswer(200, {}, b'{"errors":[{"message":"it broke"}]}')
+    talk.wrong[operation] = [gone] * 3
+    assert isinstance(talk.open(resumed=resumed), Retry)
+    assert isinstance(talk.open(resumed=resumed), Retry)
+    outcome = talk.open(resumed=resumed)
+
+    assert outcome == Rejected(reason=f"{operation} at api.example.com: it broke")
+    assert talk.deliver(start_record(), *rows_from(2, 1)) == outcome
+    assert isinstance(talk.open(resumed=resumed), Delivered)
+
+
+def test_a_config_that_cannot_be_sent_refuses_the_run() -> None:
+    """Nothing is sent of a run whose description cannot be written."""
+    talk = Talk()
+
+    assert talk.open(config={"deep": deep()}).reason == "the config cannot be sent: a value is nested too deeply"
+    assert talk.operations == []
+
+
+def test_features_are_not_worth_waiting_for() -> None:
+    """A server that does not answer what it can do is taken for one that can do nothing special."""
+    talk = Talk()
+    talk.wrong["ServerFeaturesQuery"] = [HttpAnswer(500)]
+
+    assert isinstance(talk.open(), Delivered)
+
+
+def test_a_delivery_without_opening() -> None:
+    """The start among the records opens the run; without any start nothing can be delivered yet."""
+    talk = Talk()
+    assert isinstance(talk.deliver(*rows_from(2, 1)), Retry)
+    assert talk.operations == []
+    assert isinstance(talk.deliver(start_record(seq=3)), Delivered)
+    assert len(talk.server.rows) == 1
+
+
+def test_the_courier_may_read_anything_into_an_answer_twice() -> None:
+    """An answer that nobody waits for is let go of."""
+    protocol = RunProtocol(RUN, SETTINGS)
+
+    assert protocol.answered(HttpAnswer(200), 0.0) is None
+    assert protocol.sign_of_life() is None
+
+
+# ---------------------------------------------------------------------------------------------------------- delivering
+
+
+def test_rows_go_first_and_all_in_one_push() -> None:
+    """One push per batch: rows and summary; then what else there is."""
+    talk = Talk().begun()
+    talk.deliver(
+        Alert(seq=2, time=TIME, title="Look", text="at this", level="WARN", wait_duration=60.0),
+        ConfigChange(seq=3, time=TIME, update={"lr": 0.2}, remove=()),
+        FileSaved(seq=4, time=TIME, path="a", policy="now"),
+        *rows_from(5, 3),
+        files={"a": FileState("/f/a", 1, 1)},
+    )
+
+    assert talk.operations[:4] == ["file_stream", "UpsertBucket", "NotifyScriptableRunAlert", "CreateRunFiles"]
+    assert [row["_step"] for row in talk.server.rows] == [0, 1, 2]
+    assert json.loads(talk.server.lines[SUMMARY][0])["_step"] == 2
+    assert talk.server.alerts == ["Look"]
+    assert json.loads(talk.server.upserts[-1]["config"])["lr"] == {"value": 0.2}
+    assert talk.server.upserts[-1]["id"] == "s1"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ConfigChange(seq=2, time=TIME, update={"lr": 0.1}, remove=()),
+        RunChange(seq=2, time=TIME, name="a run"),
+    ],
+)
+def test_a_change_to_the_same_is_not_sent(record: Record) -> None:
+    """Only the host is new, which can wait for the end."""
+    talk = Talk().begun()
+    talk.deliver(start_record())
+    count = len(talk.server.upserts)
+    talk.deliver(evolve(record))
+    after = talk.server.upserts[count:]
+
+    assert [one["host"] for one in after] == ["host"]
+    talk.deliver(evolve(record, seq=3))
+    assert len(talk.server.upserts) == count + 1
+
+
+@pytest.mark.parametrize(
+    ("record", "variable", "value"),
+    [
+        (RunChange(seq=2, time=TIME, name="new"), "displayName", "new"),
+        (RunChange(seq=2, time=TIME, notes=""), "notes", ""),
+        (RunChange(seq=2, time=TIME, tags=()), "tags", []),
+    ],
+)
+def test_changes_of_the_run_are_upserted(record: Record, variable: str, value: Any) -> None:
+    """Name, notes and tags follow, with the whole config."""
+    talk = Talk().begun()
+
+    assert isinstance(talk.deliver(record), Delivered)
+    assert talk.server.upserts[-1][variable] == value
+    assert talk.server.upserts[-1]["config"] is not None
+
+
+def test_metrics_are_upserted_with_the_config() -> None:
+    """A definition travels in the internals, and changes what the summary shows."""
+    talk = Talk().begun()
+    talk.deliver(*rows_from(2, 3))
+    talk.deliver(MetricDefined(seq=5, time=TIME, name="loss", summary=("min",)))
+
+    internals = json.loads(talk.server.upserts[-1]["config"])["_wandb"]["value"]
+    assert internals["m"] == [{"1": "loss", "6": [3], "7": [1]}]
+    assert json.loads(talk.server.lines[SUMMARY][0])["loss"] == {"min": pytest.approx(1 / 3)}
+
+
+def test_a_summary_goes_whole_whenever_it_changes() -> None:
+    """Explicit values go out without a row, and an unchanged summary does not."""
+    talk = Talk().begun()
+    talk.deliver(SummaryChange(seq=2, time=TIME, update={"best": 1}, remove=()))
+    pushes = len(talk.server.pushes)
+    talk.deliver(SummaryChange(seq=3, time=TIME, update={"best": 1}, remove=()))
+
+    assert json.loads(talk.server.lines[SUMMARY][0]) == {"best": 1}
+    assert len(talk.server.pushes) == pushes
+
+
+def test_an_open_row_waits_until_it_is_closed() -> None:
+    """A row of several calls goes out once, when it is whole."""
+    talk = Talk().begun()
+    talk.deliver(Row(seq=2, time=TIME, step=0, data={"a": 1}, commit=False))
+    assert HISTORY not in talk.server.lines
+    talk.deliver(Row(seq=3, time=TIME, step=0, data={"b": 2}))
+
+    (row,) = talk.server.rows
+    assert (row["a"], row["b"]) == (1, 2)
+
+
+def test_preemption_is_pushed() -> None:
+    """The server is told, with or without rows."""
+    talk = Talk().begun()
+    talk.deliver(Preempting(seq=2, time=TIME))
+
+    assert talk.server.pushes[-1]["preempting"] is True
+    assert "files" not in talk.server.pushes[-1]
+
+
+def test_a_run_that_is_to_stop() -> None:
+    """The word of the server is passed on with every answer, whatever else the push said."""
+    talk = Talk().begun()
+    talk.wrong["file_stream"] = [HttpAnswer(200, {}, b'{"stopped":true}')]
+
+    assert talk.deliver(*rows_from(2, 1)).stop
+    assert talk.deliver(*rows_from(3, 1, step=1)).stop
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"<html>", b'{"stopped":"yes"}'])
+def test_any_success_of_a_push_will_do(body: bytes) -> None:
+    """Whatever stands in the answer, the rows have arrived."""
+    talk = Talk().begun()
+    talk.wrong["file_stream"] = [HttpAnswer(204, {}, body)]
+    outcome = talk.deliver(*rows_from(2, 1))
+
+    assert isinstance(outcome, Delivered)
+    assert not outcome.stop
+
+
+def test_a_sign_of_life_is_an_empty_push() -> None:
+    """Nothing but two bytes, as long as the run lasts; changed files go along."""
+    talk = Talk().begun()
+    talk.talk(alive=True)
+    assert talk.server.pushes[-1] in ({}, {"uploaded": ["wandb-metadata.json"]})
+    talk.talk(alive=True)
+    assert talk.server.pushes[-1] == {}
+    life = talk.protocol.sign_of_life()
+    assert life is not None
+    assert life.body == b"{}"
+    talk.deliver(Exit(seq=2, time=TIME, exit_code=0, runtime=1.0))
+    count = len(talk.server.pushes)
+    talk.talk(alive=True)
+    assert len(talk.server.pushes) == count
+
+
+@pytest.mark.parametrize("status", [400, 415])
+def test_a_body_that_is_not_understood_goes_plain(status: int) -> None:
+    """What a server announces and something on the way does not take costs one attempt, and no row."""
+    talk = Talk()
+    features = [{"name": "FILESTREAM_GZIP", "isEnabled": True}, {"name": "FILESTREAM_ZSTD", "isEnabled": False}]
+    talk.wrong["ServerFeaturesQuery"] = [graphql({"serverInfo": {"features": features}})]
+    talk.open()
+    talk.wrong["file_stream"] = [HttpAnswer(status)]
+    outcome = talk.deliver(start_record(), *rows_from(2, 100))
+
+    assert isinstance(outcome, Delivered)
+    pushes = [request for request in talk.requests if request.operation == "file_stream"]
+    assert [request.encoding for request in pushes[:2]] == ["gzip", None]
+    assert pushes[0].body == pushes[1].body
+
+
+# ------------------------------------------------------------------------------------------------- what goes wrong then
+
+
+@pytest.mark.parametrize(
+    ("answer", "after"),
+    [
+        (HttpAnswer(503), None),
+        (HttpAnswer(429, {"retry-after": "7"}), 7.0),
+        (HttpFailure("timeout", "late"), None),
+        (HttpAnswer(401), 15.0),
+        (HttpAnswer(403, {"retry-after": "60"}), 60.0),
+        (HttpAnswer(302, {"location": "https://x"}), 15.0),
+    ],
+)
+def test_a_push_waits_and_comes_again_byte_for_byte(answer: HttpResult, after: float | None) -> None:
+    """A busy server, a lost answer and a rejected key cost time, and no row."""
+    talk = Talk().begun()
+    talk.wrong["file_stream"] = [answer] * 10
+    rows = rows_from(2, 3)
+    for _ in range(10):
+        outcome = talk.deliver(*rows)
+        assert isinstance(outcome, Retry)
+        assert outcome.after == after
+    assert isinstance(talk.deliver(*rows), Delivered)
+    assert len({request.body for request in talk.requests[-12:] if b"history" in request.body}) == 1  # type: ignore[operator]
+    assert len(talk.server.rows) == 3
+
+
+def test_a_stream_that_is_gone_is_given_up_after_some_tries() -> None:
+    """Its rows are refused with the reason, later ones after one attempt, until it is there again."""
+    talk = Talk().begun()
+    talk.deliver(*rows_from(2, 1))
+    talk.wrong["file_stream"] = [HttpAnswer(404, {}, b'{"error":"run not found"}')] * 4
+    first, second = rows_from(3, 2, step=1), rows_from(5, 1, step=3)
+    assert isinstance(talk.deliver(*first), Retry)
+    assert isinstance(talk.deliver(*first), Retry)
+
+    reason = "file_stream at api.example.com: HTTP 404 (run not found)"
+    assert talk.deliver(*first) == Rejected(reason=reason, seqs=(3, 4))
+    assert talk.deliver(*first) == Rejected(reason=reason, seqs=(3, 4))
+    assert talk.deliver(*second) == Rejected(reason=reason, seqs=(5,))
+    assert isinstance(talk.deliver(*rows_from(6, 2, step=4)), Delivered)
+    assert [row["_step"] for row in talk.server.rows] == [0, 4, 5]
+
+
+def test_a_refused_row_is_named_and_the_others_arrive() -> None:
+    """One bad row costs itself."""
+    talk = Talk().begun()
+    handle = talk.server.handle
+
+    def picky(request: HttpRequest) -> HttpAnswer:
+        bad = request.operation == "file_stream" and b'\\"_step\\":5,' in request.body  # type: ignore[operator]
+        return HttpAnswer(422, {}, b'{"error":"bad row"}') if bad else handle(request)
+
+    talk.server.handle = picky  # type: ignore[method-assign]
+    outcome = talk.deliver(*rows_from(2, 20))
+
+    assert outcome == Rejected(reason="file_stream at api.example.com: HTTP 422 (bad row)", seqs=(7,))
+    assert [row["_step"] for row in talk.server.rows] == [step for step in range(20) if step != 5]
+
+
+def test_a_push_that_is_too_large_is_split() -> None:
+    """413 costs no row but one that is too large by itself."""
+    talk = Talk().begun()
+    talk.server.most_body = 600
+    rows = [*rows_from(2, 20), Row(seq=22, time=TIME, step=20, data={"text": "x" * 600}), *rows_from(23, 2, step=21)]
+    outcome = talk.deliver(*rows)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.seqs == (22,)
+    assert [row["_step"] for row in talk.server.rows] == [step for step in range(23) if step != 20]
+
+
+def test_a_row_that_is_too_long_is_refused_before_it_is_sent() -> None:
+    """It is named with the reason, has no number, and the summary that it is too long for is told of."""
+    talk = Talk(limits=Limits(line_bytes=200))
+    talk.open()
+    long = Row(seq=2, time=TIME, step=0, data={"text": "x" * 300})
+    outcome = talk.deliver(start_record(), long, *rows_from(3, 1, step=1))
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.seqs == (2,)
+    assert "longer than the 200" in outcome.reason
+    assert any("a summary of" in notice for notice in outcome.notices)
+    assert [row["_step"] for row in talk.server.rows] == [1]
+
+
+def test_values_that_no_text_can_hold_are_refused() -> None:
+    """Endless nesting is refused where it stands: in a row, in the summary, in the config."""
+    talk = Talk().begun()
+    assert talk.deliver(Row(seq=2, time=TIME, step=0, data={"x": deep()})).seqs == (2,)
+    talk = Talk().begun()
+    assert talk.deliver(SummaryChange(seq=2, time=TIME, update={"x": deep()}, remove=())).seqs == (2,)
+    talk = Talk().begun()
+    assert talk.deliver(ConfigChange(seq=2, time=TIME, update={"x": deep()}, remove=())).seqs == (2,)
+
+
+@pytest.mark.parametrize("answer", [HttpAnswer(400), HttpAnswer(413)])
+def test_a_refused_change_is_named(answer: HttpResult) -> None:
+    """What the server will not store is refused with its record, and the rows of the batch arrive."""
+    talk = Talk().begun()
+    talk.wrong["UpsertBucket"] = [answer]
+    outcome = talk.deliver(ConfigChange(seq=2, time=TIME, update={"x": 1}, remove=()), *rows_from(3, 1))
+
+    assert outcome.seqs == (2,)
+    assert len(talk.server.rows) == 1
+    assert talk.deliver(ConfigChange(seq=4, time=TIME, update={"x": 2}, remove=())) == Delivered(
+        remote=outcome_remote()
+    )
+
+
+def outcome_remote() -> RemoteAddress:
+    return RemoteAddress("ent", "p", "r1", None, "https://example.com/ent/p/runs/r1")
+
+
+def test_a_change_waits_for_a_busy_server() -> None:
+    """The rows have gone already, and do not go again."""
+    talk = Talk().begun()
+    talk.wrong["UpsertBucket"] = [HttpAnswer(503)]
+    records = (ConfigChange(seq=2, time=TIME, update={"x": 1}, remove=()), *rows_from(3, 1))
+
+    assert isinstance(talk.deliver(*records), Retry)
+    assert isinstance(talk.deliver(*records), Delivered)
+    assert talk.operations.count("file_stream") == 1
+    assert len(talk.server.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([HttpAnswer(400)], "HTTP 400"),
+        ([graphql({"notifyScriptableRunAlert": {"success": False}})], "did not take the alert"),
+        ([HttpAnswer(404)] * 3, "HTTP 404"),
+    ],
+)
+def test_a_refused_alert_is_named(answers: Sequence[HttpResult], words: str) -> None:
+    """An alert that never arrives is counted."""
+    talk = Talk().begun()
+    talk.wrong["NotifyScriptableRunAlert"] = list(answers)
+    alert = Alert(seq=2, time=TIME, title="Look", text="x", level="INFO", wait_duration=0.0)
+    outcome = talk.deliver(alert)
+    while isinstance(outcome, Retry):
+        outcome = talk.deliver(alert)
+
+    assert outcome.seqs == (2,)
+    assert words in outcome.reason
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+
+def test_files_are_announced_with_the_next_push() -> None:
+    """The bytes go to their address, and the next push names them."""
+    talk = Talk().begun()
+    talk.deliver(FileSaved(seq=2, time=TIME, path="m/w.bin", policy="now"), files={"m/w.bin": FileState("/f", 3, 1)})
+    talk.deliver(*rows_from(3, 1))
+
+    assert "upload of m/w.bin" in talk.operations
+    assert "m/w.bin" in talk.server.pushes[-1]["uploaded"]
+
+
+def test_a_store_that_is_down_refuses_files_and_no_rows() -> None:
+    """After some tries the file is refused, and told of; the rows have gone before."""
+    talk = Talk().begun()
+    talk.wrong["upload of a"] = [HttpAnswer(503)] * 9
+    records = (FileSaved(seq=2, time=TIME, path="a", policy="now"), *rows_from(3, 1))
+    state = {"a": FileState("/f/a", 1, 1)}
+
+    assert isinstance(talk.deliver(*records, files=state), Retry)
+    assert len(talk.server.rows) == 1
+    outcome = talk.deliver(*records, files=state)
+    assert isinstance(outcome, Rejected)
+    assert outcome.seqs == (2,)
+    assert "upload of a at up: HTTP 503" in outcome.reason
+
+
+def test_documents_that_fail_are_told_of() -> None:
+    """No record asked for them, so a notice says it, once."""
+    talk = Talk().begun()
+    talk.wrong["upload of config.yaml"] = [HttpAnswer(413)]
+    outcome = talk.deliver(Exit(seq=2, time=TIME, exit_code=0, runtime=1.0))
+
+    assert outcome.notices == (
+        "Something was not delivered: upload of config.yaml at up: HTTP 413",
+    )
+    assert talk.server.complete == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "after"), [(HttpAnswer(401), 15.0), (HttpAnswer(503), None), (HttpAnswer(404), 15.0)]
+)
+def test_the_question_for_addresses_is_asked_again(answer: HttpResult, after: float | None) -> None:
+    """Slowly where somebody has to mend something, soon where the server is busy."""
+    talk = Talk().begun()
+    talk.wrong["CreateRunFiles"] = [answer]
+    saved = FileSaved(seq=2, time=TIME, path="a", policy="now")
+    outcome = talk.deliver(saved, files={"a": FileState("/f/a", 1, 1)})
+
+    assert isinstance(outcome, Retry)
+    assert outcome.after == after
+    assert isinstance(talk.deliver(saved), Delivered)
+
+
+def test_our_documents_do_not_replace_those_of_the_user() -> None:
+    """A file that was saved under the name of one of ours is theirs."""
+    talk = Talk().begun()
+    state = {"config.yaml": FileState("/f", 3, 1), "wandb-metadata.json": FileState("/m", 3, 1)}
+    talk.deliver(FileSaved(seq=2, time=TIME, path="config.yaml", policy="now"), files=state)
+    talk.operations.clear()
+    talk.deliver(Exit(seq=3, time=TIME, exit_code=0, runtime=1.0), files=state)
+
+    assert [one for one in talk.operations if one.startswith("upload")] == ["upload of wandb-summary.json"]
+
+
+# ----------------------------------------------------------------------------------------------------------- the end
+
+
+@pytest.mark.case("finish-pending-row")
+@pytest.mark.parametrize(("told", "sent"), [(0, 0), (9, 9), (-1, -1), (255, 255), (None, 1)])
+def test_the_end_of_a_run(told: int | None, sent: int) -> None:
+    """The open row, the summary and the files go, then the code; an unknown ending is no success."""
+    talk = Talk().begun()
+    talk.deliver(Row(seq=2, time=TIME, step=0, data={"c": 3}, commit=False))
+    talk.operations.clear()
+    outcome = talk.deliver(Exit(seq=3, time=TIME, exit_code=told, runtime=1.0))
+
+    assert isinstance(outcome, Delivered)
+    assert [row["c"] for row in talk.server.rows] == [3]
+    assert talk.operations == [
+        "file_stream",
+        "UpsertBucket",
+        "CreateRunFiles",
+        "upload of config.yaml",
+        "upload of wandb-summary.json",
+        "file_stream",
+    ]
+    assert {"config.yaml", "wandb-summary.json", "wandb-metadata.json"} <= set(talk.server.files)
+    assert talk.server.pushes[-1]["exitcode"] == sent
+    assert {"config.yaml", "wandb-summary.json"} <= set(talk.server.pushes[-1]["uploaded"])
+    assert json.loads(talk.server.files["wandb-summary.json"])["c"] == 3
+    assert talk.protocol.saved is not None
+    assert talk.protocol.saved.complete
+
+
+def test_a_lost_end_comes_again() -> None:
+    """`complete` whose answer was lost is sent until it is answered."""
+    talk = Talk().begun()
+    end = Exit(seq=2, time=TIME, exit_code=3, runtime=1.0)
+    talk.wrong["file_stream"] = [HttpFailure("dropped", "cut")] * 3
+    for _ in range(3):
+        assert isinstance(talk.deliver(end), Retry)
+    assert isinstance(talk.deliver(end), Delivered)
+    assert talk.server.complete == 3
+
+
+def test_a_refused_end_is_counted() -> None:
+    """Where the server will not hear it, the record that says it is refused."""
+    talk = Talk().begun()
+    talk.deliver(*rows_from(2, 1))
+    talk.wrong["file_stream"] = [HttpAnswer(400)]
+    outcome = talk.deliver(Exit(seq=3, time=TIME, exit_code=0, runtime=1.0))
+
+    assert outcome.seqs == (3,)
+    assert talk.server.complete is None
+
+
+def test_another_writer_does_not_end_the_run() -> None:
+    """A forked child that ends says nothing about the run; a writer without header is held to be the run's."""
+    talk = Talk().begun()
+    end = Exit(seq=1, time=TIME, exit_code=0, runtime=1.0)
+    talk.deliver(end, writer="w2", primary=False)
+    assert talk.server.complete is None
+    talk.deliver(end, writer="w3", header=False)
+    assert talk.server.complete == 0
+
+
+def test_what_comes_after_the_end_opens_the_run_again() -> None:
+    """Rows of a child that outlived its parent arrive, and the run is complete again with the same code."""
+    talk = Talk().begun()
+    talk.deliver(*rows_from(2, 1), Exit(seq=3, time=TIME, exit_code=4, runtime=1.0))
+    upserts = len(talk.server.upserts)
+    talk.server.complete = None
+    talk.operations.clear()
+    late = Row(seq=1, time=TIME, step=None, data={"late": 1}, commit=False)
+    outcome = talk.deliver(late, writer="w2", primary=False)
+
+    assert isinstance(outcome, Delivered)
+    assert talk.operations[0] == "UpsertBucket"
+    assert len(talk.server.upserts) == upserts + 1
+    assert [row.get("late") for row in talk.server.rows] == [None, 1]
+    assert talk.server.complete == 4
+
+
+def test_a_repeated_end_is_not_sent_again() -> None:
+    """What is known changes nothing."""
+    talk = Talk().begun()
+    end = Exit(seq=2, time=TIME, exit_code=0, runtime=1.0)
+    talk.deliver(end)
+    count = len(talk.operations)
+
+    assert isinstance(talk.deliver(end), Delivered)
+    assert len(talk.operations) == count
+
+
+# ---------------------------------------------------------------------------------------------------------- continuing
+
+
+def taken_up(talk: Talk, *known: Record, **changes: Any) -> Talk:
+    """Return another process that goes on where this one stopped."""
+    assert talk.protocol.saved is not None
+    saved = SavedRun.read(json.loads(json.dumps(talk.protocol.saved.tree())))
+    new = Talk(saved, **changes)
+    new.server = talk.server
+    if known:
+        new.protocol.rebuild(batch_of(*known))
+    assert new.open() == Delivered(remote=outcome_remote())
+    assert new.operations == []
+    return new
+
+
+def test_a_new_process_goes_on_without_asking() -> None:
+    """Nothing is sent to take up a run, and its rows follow those that were delivered."""
+    talk = Talk().begun()
+    rows = rows_from(2, 5)
+    talk.deliver(*rows[:3])
+    new = taken_up(talk, start_record(), *rows[:3])
+    new.deliver(*rows[3:])
+
+    assert [row["_step"] for row in talk.server.rows] == [0, 1, 2, 3, 4]
+    assert json.loads(talk.server.lines[SUMMARY][0])["_step"] == 4
+
+
+def test_a_new_process_knows_the_config() -> None:
+    """A change builds on what earlier changes made of it."""
+    talk = Talk().begun()
+    first = ConfigChange(seq=2, time=TIME, update={"a": 1}, remove=())
+    talk.deliver(first)
+    new = taken_up(talk, start_record(), first)
+    new.deliver(ConfigChange(seq=3, time=TIME, update={"b": 2}, remove=()))
+
+    config = json.loads(talk.server.upserts[-1]["config"])
+    assert {name for name in config if name != "_wandb"} == {"lr", "a", "b"}
+
+
+def test_a_new_process_finishes_an_open_row() -> None:
+    """A row that was open when the process ended is made whole from the journal."""
+    talk = Talk().begun()
+    opened = Row(seq=2, time=TIME, step=0, data={"a": 1}, commit=False)
+    talk.deliver(opened)
+    new = taken_up(talk, start_record(), opened)
+    new.deliver(Row(seq=3, time=TIME, step=0, data={"b": 2}))
+
+    (row,) = talk.server.rows
+    assert (row["a"], row["b"]) == (1, 2)
+
+
+def test_a_new_process_knows_files_and_the_end() -> None:
+    """Of a run that is complete nothing is sent; a late row opens it again."""
+    talk = Talk().begun()
+    known = (
+        start_record(),
+        FileSaved(seq=2, time=TIME, path="a", policy="now"),
+        FileSaved(seq=3, time=TIME, path="../x", policy="now"),
+        Exit(seq=4, time=TIME, exit_code=7, runtime=1.0),
+    )
+    talk.deliver(*known[1:], files={"a": FileState("/f/a", 1, 1)})
+    new = taken_up(talk, *known)
+    new.talk(alive=True)
+    assert new.operations == []
+    new.deliver(Row(seq=1, time=TIME, step=None, data={"x": 1}), writer="w2", primary=False)
+
+    assert len(talk.server.rows) == 1
+    assert talk.server.complete == 7
+
+
+def test_what_was_uploaded_and_not_announced_is_announced_later() -> None:
+    """The names outlive the process."""
+    talk = Talk().begun()
+    saved = FileSaved(seq=2, time=TIME, path="a", policy="now")
+    talk.deliver(saved, files={"a": FileState("/f/a", 1, 1)})
+    new = taken_up(talk, start_record(), saved)
+    new.deliver(*rows_from(3, 1))
+
+    assert "a" in talk.server.pushes[-1]["uploaded"]
+
+
+def test_what_is_saved_is_of_the_last_answered_batch() -> None:
+    """A batch of which a part has arrived is not half settled."""
+    talk = Talk(limits=Limits(push_bytes=400)).begun()
+    assert talk.protocol.saved is not None
+    before = talk.protocol.saved.offsets[HISTORY]
+    handle, count = talk.server.handle, [0]
+
+    def breaks_down(request: HttpRequest) -> HttpAnswer:
+        count[0] += 1
+        return handle(request) if count[0] < 3 else HttpAnswer(503)
+
+    talk.server.handle = breaks_down  # type: ignore[method-assign]
+    assert isinstance(talk.deliver(*rows_from(2, 20)), Retry)
+    assert len(talk.server.rows) > 0
+    assert talk.protocol.saved.offsets[HISTORY] == before
+
+
+# ------------------------------------------------------------------------------------------------------- who was first
+
+
+def create(*answers: HttpResult, **start: Any) -> tuple[UpsertAnswered | None, list[dict[str, Any]]]:
+    creation = Creation(RUN, start_record(**start), SETTINGS)
+    sent: list[dict[str, Any]] = []
+    for answer in answers:
+        request = creation.next_request()
+        if request is None:
+            break
+        assert isinstance(request.body, bytes)
+        variables = json.loads(request.body)["variables"]
+        sent.append({name: value for name, value in variables.items() if value is not None})
+        creation.answered(request, answer, 0.0)
+    assert len(sent) < len(answers) or creation.next_request() is None
+    return creation.answer, sent
+
+
+def made(inserted: bool | None, internals: str | None = None) -> HttpAnswer:
+    bucket = {"id": "s9", "name": "r1", "project": {"name": "p", "entity": {"name": "ent"}}, "wandbConfig": internals}
+    return graphql({"upsertBucket": {"bucket": bucket, "inserted": inserted}})
+
+
+def test_who_is_first_describes_the_run() -> None:
+    """The first request says only the name; the second one all the rest, under the server's key."""
+    answer, sent = create(made(True), made(False), made(False))
+
+    assert answer == UpsertAnswered(inserted=True, started=False)
+    assert sent[0] == {"name": "r1", "project": "p", "entity": "ent"}
+    assert sent[1]["id"] == "s9"
+    assert "_wandb" in sent[1]["config"]
+    assert len(sent) == 2
+
+
+def test_a_run_made_ahead_is_started() -> None:
+    """A run that exists and never began is described as well."""
+    answer, sent = create(made(False, "{}"), made(False), made(False))
+
+    assert answer == UpsertAnswered(inserted=False, started=False)
+    assert len(sent) == 2
+
+
+@pytest.mark.parametrize(("inserted", "internals"), [(False, '{"t":{}}'), (None, "{}")])
+def test_a_run_that_somebody_started_is_left_alone(inserted: bool | None, internals: str) -> None:
+    """So is one of which the server does not say who was first."""
+    answer, sent = create(made(inserted, internals), made(False))
+
+    assert answer is not None
+    assert answer.inserted is inserted
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("result", "kind"),
+    [(HttpAnswer(401), "auth"), (HttpAnswer(409), "refused"), (HttpFailure("timeout", "late"), "unreachable")],
+)
+def test_a_failed_creation_is_told_and_not_repeated(result: HttpResult, kind: str) -> None:
+    """A second attempt after a lost answer would meet the first as a rival."""
+    answer, sent = create(result, made(True))
+
+    assert answer is not None
+    assert isinstance(answer.failure, LookupFailed)
+    assert answer.failure.kind == kind
+    assert len(sent) == 1
+
+
+def test_a_lost_description_leaves_the_answer() -> None:
+    """The run is ours all the same, and its opening describes it again."""
+    answer, _ = create(made(True), HttpFailure("dropped", "cut"), made(True))
+
+    assert answer == UpsertAnswered(inserted=True, started=False)

@@ -1,0 +1,344 @@
+"""The HTTP transport: carries runs to a server that speaks the W&B protocol.
+
+Law: it joins the two halves and decides little itself. `transports.wandb_protocol` says what to send and what the
+answers mean, `transports.http_session` sends; here are the clock, the files of the run directory, and one
+conversation per run. The server's wish for a pace is obeyed across all runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from time import monotonic, sleep, time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from attrs import evolve, field, frozen
+
+from corelib.errors import AuthenticationError, UsageError
+from corelib.ports import (
+    Address,
+    Answer,
+    Batch,
+    Capabilities,
+    LookupFailed,
+    Outcome,
+    Retry,
+    RunRef,
+    UpsertAnswered,
+)
+from corelib.pure.records import RunStart
+from transports.http_session import HttpSession, Timeouts, checked_base_url
+from transports.wandb_exchange import HttpAnswer, HttpRequest, HttpResult, host_of, rate_limit_wait_s
+
+if TYPE_CHECKING:
+    from requests import Session
+
+    from transports.wandb_documents import ProtocolSettings
+    from transports.wandb_protocol import RunProtocol
+    from transports.wandb_saved import SavedRun
+
+__all__ = ["HttpOptions", "HttpTransport", "World"]
+
+_MOST_RECORDS: Final = 10_000
+_MOST_BYTES: Final = 4 << 20  # of records; pushes are at most 10 MiB, and quoting makes longer
+_TIME_BUDGET_S: Final = 300.0  # a delivery may have to take large files along
+_SHORTEST_INTERVAL_S: Final = 0.1
+_LONGEST_SLEEP_S: Final = 1.0  # for a pace that the server asks for; more is up to the core
+
+
+@frozen(kw_only=True)
+class HttpOptions:
+    """How to speak to the server.
+
+    Args:
+        app_url: the address of the pages for people; derived from the base URL where it is None.
+        headers: further headers for requests to the server.
+        ignored: patterns of names of files that are not uploaded.
+        timeouts: how long one exchange may take.
+        push_every_s: the distance of pushes that are not full, in seconds.
+        heartbeat_s: after so many seconds without a request the server is told that the run is alive.
+        slow_s: how long to wait before something is tried again slowly, in seconds.
+        doubts: how often something doubtful is tried before it is refused, at least 1.
+        upload_tries: how often uploads may fail in a row before those that wait are refused, at least 1.
+    """
+
+    app_url: str | None = None
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    ignored: tuple[str, ...] = ()
+    timeouts: Timeouts = field(factory=Timeouts)
+    push_every_s: float = 15.0
+    heartbeat_s: float = 30.0
+    slow_s: float = 15.0
+    doubts: int = 5
+    upload_tries: int = 12
+
+
+class World(NamedTuple):
+    """The time that a transport lives by; tests bring their own.
+
+    Args:
+        now: seconds since the epoch, for dates that a server names.
+        clock: seconds, never going back.
+        sleep: wait so many seconds.
+    """
+
+    now: Callable[[], float] = time
+    clock: Callable[[], float] = monotonic
+    sleep: Callable[[float], object] = sleep
+
+
+class HttpTransport:
+    """Carries runs to one server. It may be given to several runs at a time.
+
+    Args:
+        base_url: where the server's API is, such as https://api.example.com.
+        key: the secret that the server wants.
+        entity: whose the runs are; None leaves it to the server.
+        session: a `requests.Session` to use.
+        options: how to speak to the server.
+        world: the time.
+
+    Raises:
+        UsageError: the base URL is no address, or holds a secret.
+        AuthenticationError: the key is empty.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        *,
+        entity: str | None = None,
+        session: Session | None = None,
+        options: HttpOptions | None = None,
+        world: World | None = None,
+    ) -> None:
+        if not key:
+            raise AuthenticationError("A server needs a key, and was given an empty one. Log in first.")
+        self.base_url = checked_base_url(base_url)
+        self._host = host_of(self.base_url)
+        self._options = options = HttpOptions() if options is None else options
+        self._world = World() if world is None else world
+        self._session = HttpSession(
+            self.base_url, key, session=session, headers=options.headers, timeouts=options.timeouts
+        )
+        self._entity = entity
+        self._runs: dict[tuple[str | None, ...], RunProtocol] = {}
+        self._lock = Lock()
+        self._not_before = 0.0
+        self.capabilities = Capabilities(
+            lookup=True,
+            create=True,
+            open=True,
+            close=True,
+            restartable=True,
+            heartbeat_s=options.heartbeat_s,
+            max_batch_records=_MOST_RECORDS,
+            max_batch_bytes=_MOST_BYTES,
+            max_batch_age_s=options.push_every_s,
+            time_budget_s=_TIME_BUDGET_S,
+        )
+
+    @classmethod
+    def from_address(cls, address: Address) -> HttpTransport:
+        """Make the transport for the names "http" and "wandb", or for the URL of a server.
+
+        Raises:
+            UsageError: no server is named.
+            AuthenticationError: there is no key for it.
+        """
+        is_url = "://" in address.url
+        base_url = address.url if is_url else address.base_url
+        if base_url is None:
+            raise UsageError(
+                f"Transport {address.url!r} needs the address of a server: set base_url, or name the URL itself."
+            )
+        if address.key is None:
+            raise AuthenticationError(
+                f"There is no key for {checked_base_url(base_url)}. Log in with `corelib login`, or set the key "
+                "in the environment."
+            )
+        is_set_server = not is_url or address.base_url is None or address.url == address.base_url
+        options = HttpOptions(app_url=address.app_url if is_set_server else None, ignored=address.ignored)
+        if address.timeout_s is not None:
+            seconds = address.timeout_s
+            options = evolve(options, timeouts=Timeouts(connect_s=min(seconds, 10.0), read_s=seconds))
+        if address.push_every_s is not None:
+            options = evolve(options, push_every_s=max(address.push_every_s, _SHORTEST_INTERVAL_S))
+        return cls(base_url, address.key, options=options)
+
+    # ------------------------------------------------------------------------------------------ the life of a run
+
+    def open(self, run: RunRef, start: RunStart) -> Outcome:
+        """Make or find the run at the server; where that is done already, nothing is asked."""
+        with self._lock:
+            known = self._runs.get(_key(run))
+            if known is None or (known.start is not None and known.start.time != start.time):
+                known = self._runs[_key(run)] = self._new(run)  # a new run, or another one under this address
+        known.open(start)
+        return self._carry(known) or known.outcome()
+
+    def deliver(self, batch: Batch) -> Outcome:
+        """Push rows and summary, and tell what else the records say."""
+        from transports.http_machine import with_exit_code
+
+        protocol = self._of(batch.run)
+        protocol.take(with_exit_code(batch))
+        return self._look_and_carry(protocol, batch.run) or protocol.outcome(batch)
+
+    def heartbeat(self, run: RunRef) -> Outcome:
+        """Say that the run is alive; files that changed meanwhile go along."""
+        protocol = self._of(run)
+        return self._look_and_carry(protocol, run, alive=True) or protocol.outcome()
+
+    def close(self) -> None:
+        """Let go of the runs that have ended, and of connections that nobody uses."""
+        with self._lock:
+            self._runs = {
+                key: protocol
+                for key, protocol in self._runs.items()
+                if protocol.saved is None or not protocol.saved.complete
+            }
+            if not self._runs:
+                self._session.close()
+
+    def save(self, run: RunRef) -> Mapping[str, Any] | None:
+        """Return where the next lines of a run go, and what the server calls it."""
+        saved = self._of(run).saved
+        return None if saved is None else saved.tree()
+
+    def load(self, run: RunRef, saved: Mapping[str, Any]) -> None:
+        """Take what an earlier process saved.
+
+        Raises:
+            UsageError: it is something else.
+        """
+        from transports.wandb_saved import SavedRun
+
+        protocol = self._new(run, SavedRun.read(saved))
+        with self._lock:
+            self._runs[_key(run)] = protocol
+
+    def rebuild(self, batch: Batch) -> None:
+        """Take records that were delivered before, to know what they say."""
+        self._of(batch.run).rebuild(batch)
+
+    # ---------------------------------------------------------------------------------- what the server knows of it
+
+    def lookup(self, run: RunRef, timeout: float) -> Answer:
+        """Ask the server for a run."""
+        from transports.wandb_resume import read_answer, resume_request
+
+        request = resume_request(run.run_id, run.project, run.entity or self._entity)
+        return read_answer(
+            request,
+            self._session.ask(request, timeout),
+            host=self._host,
+            now=self._world.now(),
+            run_id=run.run_id,
+            app_url=self._settings().app_url,
+        )
+
+    def create(self, run: RunRef, start: RunStart, timeout: float) -> UpsertAnswered:
+        """Start a run at the server, unless somebody has done so already, and say who was first."""
+        from transports.wandb_creation import Creation
+
+        deadline = self._world.clock() + timeout
+        try:
+            creation = Creation(run, start, self._settings())
+        except ValueError as error:
+            return UpsertAnswered(failure=LookupFailed("server", f"the config cannot be sent: {error}"))
+        while (request := creation.next_request()) is not None:
+            remaining_s = deadline - self._world.clock()
+            creation.answered(request, self._session.ask(request, remaining_s), self._world.now())
+        return creation.answer or UpsertAnswered()
+
+    # -------------------------------------------------------------------------------------------------------- parts
+
+    # What the conversation needs is imported when there is one: who makes a transport may only want to ask it
+    # what it can do, in a process that has better things to do.
+
+    def _settings(self) -> ProtocolSettings:
+        from transports.http_machine import client_facts, machine_facts
+        from transports.wandb_documents import ProtocolSettings, app_url_of
+
+        options = self._options
+        return ProtocolSettings(
+            base_url=self.base_url,
+            app_url=(options.app_url or app_url_of(self.base_url)).rstrip("/"),
+            client=client_facts(),
+            machine=machine_facts(),
+            entity=self._entity,
+            doubts=options.doubts,
+            upload_tries=options.upload_tries,
+            slow_s=options.slow_s,
+            ignored=options.ignored,
+        )
+
+    def _new(self, run: RunRef, saved: SavedRun | None = None) -> RunProtocol:
+        from transports.wandb_protocol import RunProtocol
+
+        return RunProtocol(run, self._settings(), saved)
+
+    def _of(self, run: RunRef) -> RunProtocol:
+        with self._lock:
+            known = self._runs.get(_key(run))
+            if known is None:
+                known = self._runs[_key(run)] = self._new(run)
+            return known
+
+    def _look_and_carry(self, protocol: RunProtocol, run: RunRef, *, alive: bool = False) -> Retry | None:
+        from transports.http_machine import file_state
+
+        names = protocol.to_look_at()
+        if names:
+            protocol.looked_at({name: file_state(run, name) for name in names})
+        return self._carry(protocol, alive=alive)
+
+    def _carry(self, protocol: RunProtocol, *, alive: bool = False) -> Retry | None:
+        """Send until nothing is left to send; `Retry` says why it stopped before."""
+        from transports.wandb_protocol import STREAM
+
+        last_alive = self._world.clock()
+
+        def stay_alive() -> None:
+            nonlocal last_alive
+            if self._world.clock() - last_alive >= self._options.heartbeat_s:
+                last_alive = self._world.clock()
+                request = protocol.sign_of_life()
+                if request is not None:
+                    self._session.send(request)
+
+        while (request := protocol.next_request(alive=alive)) is not None:
+            waiting = self._wait_for_turn(request)
+            if waiting is not None:
+                return waiting
+            result = self._session.send(request, alive=None if request.is_authorized else stay_alive)
+            self._keep_pace(request, result)
+            retry = protocol.answered(result, self._world.now())
+            if retry is not None:
+                return retry
+            alive = alive and request.operation != STREAM
+        return None
+
+    def _wait_for_turn(self, request: HttpRequest) -> Retry | None:
+        wait_s = self._not_before - self._world.clock()
+        if not request.is_authorized or wait_s <= 0:
+            return None
+        if wait_s > _LONGEST_SLEEP_S:
+            return Retry(reason=f"{self._host} asks for a slower pace", after=wait_s)
+        self._world.sleep(wait_s)
+        return None
+
+    def _keep_pace(self, request: HttpRequest, result: HttpResult) -> None:
+        if request.is_authorized and isinstance(result, HttpAnswer):
+            wait_s = rate_limit_wait_s(result.headers)
+            if wait_s is not None:
+                self._not_before = self._world.clock() + wait_s
+
+    def __repr__(self) -> str:
+        return f"<HttpTransport {self.base_url}>"
+
+
+def _key(run: RunRef) -> tuple[str | None, ...]:
+    return (run.entity, run.project, run.run_id, run.directory)

@@ -1,0 +1,240 @@
+"""One HTTP exchange as values: what is asked, what came back, and what that means for whoever asked.
+
+Law: nothing here sends anything. A status means the same wherever it comes from, by the table MEANINGS: only
+what can never succeed is refused, all else is tried again, and what might yet come right so many times. Every
+reason names the operation, the host and what happened, is one line, and holds no part of a URL behind its path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from attrs import field, frozen
+
+__all__ = [
+    "MEANINGS",
+    "FailureKind",
+    "HttpAnswer",
+    "HttpFailure",
+    "HttpRequest",
+    "HttpResult",
+    "LocalFile",
+    "Meaning",
+    "Verdict",
+    "answer_text",
+    "asked_wait_s",
+    "host_of",
+    "judge",
+    "meaning_of",
+    "percent_encoded",
+    "rate_limit_wait_s",
+]
+
+FailureKind: TypeAlias = Literal[
+    "unresolved", "unreachable", "tls", "proxy", "timeout", "dropped", "unusable"
+]
+"""Why no answer came: no such name; no connection; TLS; the proxy; too slow; cut off; it could not be sent."""
+
+Meaning: TypeAlias = Literal["done", "later", "slowly", "doubtful", "too large", "refused"]
+"""What an answer asks for.
+
+done: nothing more. later: the same again, soon. slowly: the same again, slowly, as long as it takes. doubtful:
+the same again, slowly, a bounded number of times. too large: smaller requests. refused: never again.
+"""
+
+MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
+    {
+        **dict.fromkeys((400, 411, 414, 415, 422, 431), "refused"),
+        # Somebody can mend a key, a permission, a bill or a proxy, and delivery goes on then.
+        **dict.fromkeys((401, 402, 403, 407), "slowly"),
+        **dict.fromkeys((408, 425, 429), "later"),
+        413: "too large",
+        **dict.fromkeys((501, 505), "doubtful"),
+    }
+)
+"""Statuses with a meaning of their own. Of the others, 2xx is done, 3xx slowly, 4xx doubtful, 5xx later."""
+
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_MESSAGE_CHARACTERS: Final = 200
+_XML_MESSAGE: Final = re.compile(rb"<Message>([^<]*)</Message>")
+_HTTP_DATE: Final = re.compile(r"\w{3}, (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAY_S: Final = 86_400
+
+
+class LocalFile(NamedTuple):
+    """The bytes of a file on this machine: its absolute path, and how many of them are to be sent."""
+
+    path: str
+    size: int
+
+
+@frozen(kw_only=True)
+class HttpRequest:
+    """One request.
+
+    Args:
+        method: POST or PUT.
+        target: a path below the base URL, which begins with a slash and gets the credentials; or an absolute
+            URL, which never gets them.
+        operation: what is being done, for people.
+        headers: headers beyond those that every request has.
+        body: the bytes, or where they are.
+        encoding: how to compress the body; only what the server announced.
+    """
+
+    method: Literal["POST", "PUT"]
+    target: str = field(repr=lambda target: repr(target.partition("?")[0]))
+    operation: str
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes | LocalFile = field(default=b"", repr=False)
+    encoding: Literal["gzip", "zstd"] | None = None
+
+    @property
+    def is_authorized(self) -> bool:
+        """Whether it goes to the server itself, with credentials."""
+        return self.target.startswith("/")
+
+
+@frozen
+class HttpAnswer:
+    """An answer that arrived whole. Names of `headers` are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(factory=dict)
+    body: bytes = field(default=b"", repr=False)
+
+
+@frozen
+class HttpFailure:
+    """No answer arrived; whether the request did, nobody knows. `reason` names operation, host and what happened."""
+
+    kind: FailureKind
+    reason: str
+
+
+HttpResult: TypeAlias = HttpAnswer | HttpFailure
+
+
+class Verdict(NamedTuple):
+    """What a result means: `after` is how many seconds the other side asks to wait, None if it does not."""
+
+    meaning: Meaning
+    reason: str = ""
+    after: float | None = None
+
+
+def percent_encoded(segment: str) -> str:
+    """Return a text as one segment of a path, whatever characters it holds."""
+    return "".join(
+        chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in segment.encode("utf-8", "replace")
+    )
+
+
+def host_of(url: str) -> str:
+    """Return host and port of an absolute URL, without user and password."""
+    return re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
+
+
+def meaning_of(status: int) -> Meaning:
+    """Return what a status means."""
+    meaning = MEANINGS.get(status)
+    if meaning is not None:
+        return meaning
+    by_class: dict[int, Meaning] = {2: "done", 3: "slowly", 4: "doubtful"}
+    return by_class.get(status // 100, "later")
+
+
+def judge(request: HttpRequest, result: HttpResult, host: str, now: float) -> Verdict:
+    """Return what a result means.
+
+    Args:
+        request: what was asked.
+        result: what came back.
+        host: the host of the base URL.
+        now: seconds since the epoch, to understand dates.
+    """
+    if isinstance(result, HttpFailure):
+        return Verdict("refused" if result.kind == "unusable" else "later", result.reason)
+    meaning = meaning_of(result.status)
+    if meaning == "done":
+        return Verdict("done")
+    place = host if request.is_authorized else host_of(request.target)
+    said = _redirection(result) or answer_text(result.body)
+    reason = f"{request.operation} at {place}: HTTP {result.status}" + (f" ({said})" if said else "")
+    return Verdict(meaning, reason, asked_wait_s(result.headers, now))
+
+
+def _redirection(answer: HttpAnswer) -> str:
+    """Say where a redirect leads. It is not followed: what we send does not go where we were not told to send it."""
+    location = answer.headers.get("location", "")
+    if answer.status // 100 != 3 or not location:  # noqa: PLR2004  a class of statuses
+        return ""
+    return f"redirected to {host_of(location) or 'another path'}; correct base_url"
+
+
+def answer_text(body: bytes) -> str:
+    """Return what an answer says in words, as one short line; empty if it says nothing that people can read."""
+    found = _XML_MESSAGE.search(body)
+    said = found[1].decode("utf-8", "replace") if found else _envelope_text(body)
+    line = " ".join("".join(one if one.isprintable() else " " for one in said).split())
+    return line if len(line) <= _MESSAGE_CHARACTERS else line[: _MESSAGE_CHARACTERS - 1] + "…"
+
+
+def _envelope_text(body: bytes) -> str:
+    import orjson
+
+    try:
+        envelope: Any = orjson.loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(envelope, dict):
+        return ""
+    errors = envelope.get("errors")
+    if isinstance(errors, list):
+        texts = [one.get("message") for one in errors if isinstance(one, dict)]
+        return "; ".join(text for text in texts if isinstance(text, str))
+    error = envelope.get("error", envelope.get("message"))
+    if isinstance(error, dict):
+        error = error.get("message")
+    return error if isinstance(error, str) else ""
+
+
+# ------------------------------------------------------------------------------------------- how long to wait
+
+
+def asked_wait_s(headers: Mapping[str, str], now: float) -> float | None:
+    """Return how many seconds an answer asks to wait: `Retry-After` first, then `RateLimit-Reset`."""
+    told = headers.get("retry-after", "").strip()
+    seconds = _seconds(told)
+    if seconds is None:
+        moment = _moment(told)
+        seconds = None if moment is None else max(moment - now, 0.0)
+    return rate_limit_wait_s(headers) if seconds is None else seconds
+
+
+def rate_limit_wait_s(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds to wait because nothing remains of the rate that the server allows."""
+    remaining = _seconds(headers.get("ratelimit-remaining", ""))
+    reset = _seconds(headers.get("ratelimit-reset", ""))
+    return reset if remaining is not None and remaining < 1 and reset else None
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d{1,9}(\.\d+)?", text) else None
+
+
+def _moment(text: str) -> float | None:
+    """Return an HTTP date in seconds since the epoch."""
+    found = _HTTP_DATE.fullmatch(text)
+    if found is None or found[2] not in _MONTHS:
+        return None
+    day, year, hour, minute, second = (int(found[number]) for number in (1, 3, 4, 5, 6))
+    # The calendar counted from March, so that the day that leap years add is the last of a year.
+    month = (_MONTHS.index(found[2]) + 10) % 12
+    year -= month >= 10  # noqa: PLR2004  January and February belong to the year before
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719_469
+    return float(days * _DAY_S + hour * 3600 + minute * 60 + second)

@@ -1,0 +1,256 @@
+"""What is still to be told to a W&B server about one run, as its records say.
+
+Law: a record is taken once, and what it asks for waits here until it is answered for good: lines and summary in
+`stream`, files in `uploads`, alerts, and whether the description is due. What can never be sent is refused when it
+is taken, with the record that asked for it; what no record asked for becomes a notice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from corelib.ports import Batch
+from corelib.pure.records import (
+    Alert,
+    ConfigChange,
+    Exit,
+    FileSaved,
+    MetricDefined,
+    Preempting,
+    Record,
+    Row,
+    RunChange,
+    RunStart,
+    SummaryChange,
+)
+from transports.wandb_documents import ProtocolSettings, description, documents, metadata
+from transports.wandb_encoding import json_text, row_text
+from transports.wandb_files import METADATA, FileState, RunFiles
+from transports.wandb_fold import FoldedRow, RunFold
+from transports.wandb_stream import HISTORY, Key, Refusal, Stream
+from transports.wandb_uploads import Upload, Uploads
+
+__all__ = ["RunWork"]
+
+_DESCRIBING: Final = (ConfigChange, RunChange, MetricDefined)
+_SUMMARISED: Final = (Row, RunStart, SummaryChange, Exit, MetricDefined)
+
+
+class RunWork:
+    """What one run still has to say.
+
+    Args:
+        settings: the settings of the transport.
+        offsets: where the next line of each streamed file goes.
+
+    `start` is how the run began, None as long as nobody has said; `is_complete`, that the server knows its end;
+    `is_reopening`, that more came after that.
+    """
+
+    def __init__(self, settings: ProtocolSettings, offsets: Mapping[str, int] | None = None) -> None:
+        self.start: RunStart | None = None
+        self.stream = Stream(settings.limits, offsets)
+        self.uploads = Uploads(settings.base_url, settings.upload_tries)
+        self.alerts: deque[tuple[Key, Alert]] = deque()
+        self.is_complete = False
+        self.is_reopening = False
+        self.refused: dict[Key, str] = {}
+        self._settings = settings
+        self._fold = RunFold()
+        self._files = RunFiles(settings.ignored)
+        self._exit_code: int | None = None
+        self._notices: dict[str, bool] = {}
+        self._described: Mapping[str, Any] | None = None
+        self._description_keys: list[Key] = []
+        self._description_is_due = False
+
+    # ------------------------------------------------------------------------------------------------------ records
+
+    def rebuild(self, batch: Batch) -> None:
+        """Take a batch that an earlier process has delivered: all of it is known, nothing of it is sent."""
+        self._header(batch)
+        for record in batch.records:
+            self._fold.feed(batch.writer, record)
+            if isinstance(record, RunStart):
+                self.start = self.start or record
+            elif isinstance(record, FileSaved):
+                self._files.saved(record.path, record.policy, None)
+            elif isinstance(record, Exit) and _ends(batch):
+                self._exit_code = _code(record)
+            self._close_rows(None)
+        self._fold.forget_open_keys()
+
+    def take(self, batch: Batch) -> None:
+        """Take a batch; records that were taken before are passed over."""
+        self._header(batch)
+        new = [record for record in batch.records if not self._fold.is_known(batch.writer, record)]
+        if not new:
+            return
+        if self.is_complete:
+            self.is_complete, self.is_reopening = False, True
+        self._fold.forget_open_keys()
+        summary_keys: list[Key] = []
+        ending: Key | None = None
+        for record in new:
+            key = (batch.writer, record.seq)
+            self._add_rows(self._fold.feed(batch.writer, record))
+            if isinstance(record, SummaryChange):
+                summary_keys.append(key)
+            elif isinstance(record, Exit) and _ends(batch):
+                ending, self._exit_code = key, _code(record)
+            elif not isinstance(record, Row):
+                self._take_other(record, key)
+            self._add_rows(self._close_rows(key))
+        if ending is not None:
+            self._end(ending)
+        if self._exit_code is not None:
+            self.stream.end(self._exit_code, ending)
+        if any(isinstance(record, _SUMMARISED) for record in new):
+            self._set_summary(summary_keys)
+
+    def _close_rows(self, key: Key | None) -> list[FoldedRow]:
+        """Close what is open once the run has ended: of what comes after that, each record is for itself.
+
+        Other processes may still log then, and nobody will say when they are done. Decided record by record, so
+        that it makes no difference how batches are cut.
+        """
+        return self._fold.finish(key) if self._exit_code is not None else []
+
+    def _header(self, batch: Batch) -> None:
+        if batch.header is not None:
+            self._fold.header(batch.writer, batch.header)
+
+    def _take_other(self, record: Record, key: Key) -> None:
+        if isinstance(record, _DESCRIBING):
+            self._description_is_due = True
+            self._description_keys.append(key)
+        elif isinstance(record, RunStart):
+            self.start = self.start or record
+        elif isinstance(record, FileSaved):
+            self.refuse(self._files.saved(record.path, record.policy, key))
+        elif isinstance(record, Alert):
+            self.alerts.append((key, record))
+        elif isinstance(record, Preempting):
+            self.stream.preempt(key)
+
+    def _add_rows(self, rows: Iterable[FoldedRow]) -> None:
+        for row, keys in rows:
+            try:
+                text = row_text(row)
+            except ValueError as error:
+                self.refuse(Refusal(keys, f"a row cannot be sent: {error}"))
+            else:
+                self.refuse(self.stream.add(HISTORY, text, keys))
+
+    def _set_summary(self, keys: Iterable[Key]) -> None:
+        try:
+            text = json_text(self._fold.summary)
+        except ValueError as error:
+            self.refuse(Refusal(tuple(keys), f"the summary cannot be sent: {error}"))
+        else:
+            self.refuse(self.stream.set_summary(text, keys))
+
+    def _end(self, key: Key) -> None:
+        self._description_is_due = True
+        self._files.end(key)
+        self.uploads.forgive()
+        replay, definitions = self._fold.replay, self._fold.definitions
+        for document in documents(replay, self._fold.summary, definitions, self._settings):
+            if document.name not in self._files:
+                self.uploads.ask(Upload(*document))
+
+    # -------------------------------------------------------------------------------------------------- description
+
+    def description(self) -> Mapping[str, Any]:
+        """Return how the run is described as it stands.
+
+        Raises:
+            ValueError: its config cannot be written as JSON, or nobody has said how the run began.
+        """
+        if self.start is None:
+            raise ValueError("nobody has said how the run began")
+        return description(self.start, self._fold.replay, self._fold.definitions, self._settings)
+
+    def changed_description(self) -> Mapping[str, Any] | None:
+        """Return how the run is described, if the server is to be told anew."""
+        if not (self._description_is_due or self.is_reopening):
+            return None
+        try:
+            variables = self.description()
+        except ValueError as error:
+            self.refuse(Refusal(tuple(self._description_keys), f"the config cannot be sent: {error}"))
+            variables = self._described or {}
+        if variables != self._described or self.is_reopening:
+            return variables
+        self.described(variables)
+        return None
+
+    def described(self, variables: Mapping[str, Any], refusal: str | None = None) -> None:
+        """Take that the server was told, or why it refused to hear it."""
+        if refusal is not None:
+            self.refuse(Refusal(tuple(self._description_keys), refusal))
+        self._described = variables
+        self._description_keys.clear()
+        self._description_is_due = self.is_reopening = False
+
+    def is_described_by_another(self) -> None:
+        """Take that an earlier process has told the server, up to where this one begins.
+
+        What went out at the very end only is left open, so that the end sends it.
+        """
+        if self._described is None:
+            self._described = {**self.description(), "host": None}
+
+    # -------------------------------------------------------------------------------------------------------- files
+
+    def to_look_at(self) -> tuple[str, ...]:
+        """Return the names of files of which somebody must look what is there."""
+        return self._files.to_look_at() if self._fold.replay.start is not None else ()
+
+    def looked_at(self, states: Mapping[str, FileState | str]) -> None:
+        """Take what is there under these names, or why it cannot be had."""
+        uploads, refusals = self._files.looked_at(states)
+        for upload in uploads:
+            self.uploads.ask(upload)
+        for refusal in refusals:
+            self.refuse(refusal)
+        own = metadata(self._fold.replay, self._settings) if METADATA in states else None
+        if own is not None and METADATA not in self._files:
+            self.uploads.ask(Upload(*own))
+
+    def uploaded(self, name: str) -> None:
+        """Take that a file has arrived; the next push says so."""
+        self._files.uploaded(name)
+        self.stream.uploaded.append(name)
+
+    # ----------------------------------------------------------------------------------------------------- refusals
+
+    def refuse(self, refusal: Refusal | None) -> None:
+        """Count what will never be delivered with its records; where there are none, make it a notice."""
+        if refusal is None:
+            return
+        self.refused |= dict.fromkeys(refusal.keys, refusal.reason)
+        if not refusal.keys:
+            self.notice(f"Something was not delivered: {refusal.reason}")
+
+    def notice(self, text: str) -> None:
+        """Have people told something, once."""
+        self._notices.setdefault(text, False)
+
+    def untold(self) -> tuple[str, ...]:
+        """Return the notices that nobody was told so far."""
+        untold = tuple(text for text, is_told in self._notices.items() if not is_told)
+        self._notices = dict.fromkeys(self._notices, True)
+        return untold
+
+
+def _ends(batch: Batch) -> bool:
+    """Whether the end of this writer is the end of the run."""
+    return batch.header is None or batch.header.primary
+
+
+def _code(record: Exit) -> int:
+    # Whoever does not know how a run ended must not call it a success.
+    return 1 if record.exit_code is None else record.exit_code
