@@ -52,6 +52,7 @@ from corelib.pure.outcomes import Rejected, Retry
 from corelib.pure.records import Header
 
 __all__ = [
+    "LONG_WAIT_S",
     "OTHER_REASONS",
     "OUTAGE_FAILURES",
     "REASONS_KEPT",
@@ -67,6 +68,7 @@ __all__ = [
 ]
 
 OUTAGE_FAILURES: Final = 3  # failures in a row before anybody is told: one lost answer is no news
+LONG_WAIT_S: Final = 10.0  # such a wait, in seconds, is told at once: a key is refused, or a proxy answers
 REASONS_KEPT: Final = 20  # reasons counted apart; a backend that words each refusal anew must not fill memory
 OTHER_REASONS: Final = "other reasons"
 _REASON_CHARACTERS: Final = 300
@@ -179,6 +181,7 @@ def _answered_for_good(state: State, now: float, **changes: Any) -> State:
         doublings=0,
         retry_at=None,
         told=False,
+        reported=False,
         caught_up=False,
         **changes,
     )
@@ -190,11 +193,17 @@ def _postponed(state: State, event: Answered, retry: Retry) -> Step:
     failures, doublings = state.failures + 1, state.doublings + (not told)
     wait_s = backoff.wait_s(doublings, event.entropy, retry.after)
     said: tuple[Effect, ...] = ()
-    if failures == OUTAGE_FAILURES:
+    if not state.reported and (failures >= OUTAGE_FAILURES or wait_s >= LONG_WAIT_S):
+        state = evolve(state, reported=True)
         said = (Notice(f"Delivery has to wait and goes on trying: {_shortened(retry.reason)}"),)
     if doublings == backoff.breaker_failures and not told:
-        text = f"{failures} attempts in a row have failed, so one is made every {backoff.breaker_wait_s:g} s from now on"
-        said += (Notice(f"{text}; nothing is lost meanwhile. The last reason: {_shortened(retry.reason)}"),)
+        every_s = f"{backoff.breaker_wait_s:g} s"
+        said += (
+            Notice(
+                f"{failures} attempts in a row have failed, so one is made every {every_s} from now on; nothing is "
+                f"lost meanwhile. The last reason: {_shortened(retry.reason)}"
+            ),
+        )
     state = evolve(
         state,
         failures=failures,
@@ -297,7 +306,7 @@ def _after(said: tuple[Effect, ...], following: Step) -> Step:
 
 
 def _recovery(state: State) -> tuple[Effect, ...]:
-    return (Notice("The backend answers again."),) if state.failures >= OUTAGE_FAILURES else ()
+    return (Notice("The backend answers again."),) if state.reported else ()
 
 
 def _counted(reasons: Mapping[str, int], reason: str, number: int) -> Mapping[str, int]:

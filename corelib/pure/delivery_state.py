@@ -93,7 +93,7 @@ class State:
     belongs to it. `contact_at` is when the backend last answered. `caught_up`: reading on is of no use before
     time passes; `blind`: because the journal could not be read. `failures` counts the failures in a row,
     `doublings` those that lengthen the wait. `told` says that the wait until `retry_at` was asked for by the
-    backend. `deadline` is set once somebody has asked to close.
+    backend, `reported` that people were told of the failures. `deadline` is set once somebody has asked to close.
     """
 
     policy: Policy
@@ -114,6 +114,7 @@ class State:
     doublings: int = 0
     retry_at: float | None = None
     told: bool = False
+    reported: bool = False
     deadline: float | None = None
     accepted: int = 0
     delivered: int = 0

@@ -7,18 +7,36 @@ a reason, and a `Ledger` whose numbers do not add up cannot be made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from attrs import evolve, field, frozen
 
 from corelib.errors import UsageError
 
-__all__ = ["Delivered", "Ledger", "Outcome", "Rejected", "Retry"]
+__all__ = ["Delivered", "Ledger", "Outcome", "Rejected", "RemoteAddress", "Retry"]
 
 
-@frozen
+class RemoteAddress(NamedTuple):
+    """What the backend calls a run, where it may know better than we do, and where people can look at it."""
+
+    entity: str | None
+    project: str
+    run_id: str
+    name: str | None = None
+    url: str | None = None
+
+
+@frozen(kw_only=True)
 class Delivered:
-    """All records of the batch are safe with the backend."""
+    """All records of the batch are safe with the backend.
+
+    `notices` are lines for the user, each told once. `stop`: the backend asks that the run be ended. `remote` is
+    what it calls the run, None if it calls it nothing of its own.
+    """
+
+    notices: tuple[str, ...] = ()
+    stop: bool = False
+    remote: RemoteAddress | None = None
 
 
 @frozen(kw_only=True)
@@ -34,11 +52,12 @@ class Rejected:
     """Never: the backend refuses these records for good; the rest of the batch is safe.
 
     `seqs` names the refused records. Where it names none of the batch, the whole batch counts as refused:
-    nothing is called safe on a doubtful answer.
+    nothing is called safe on a doubtful answer. `notices` are further lines for the user, each told once.
     """
 
     reason: str
     seqs: tuple[int, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 Outcome: TypeAlias = Delivered | Retry | Rejected
@@ -75,6 +94,10 @@ class Ledger:
     def settled(self) -> bool:
         """Whether nothing is pending any more."""
         return not self.pending
+
+    def without_pending(self) -> Ledger:
+        """Return the ledger of what was answered for good."""
+        return evolve(self, accepted=self.accepted - self.pending, pending=0)
 
     def including(self, accepted: int) -> Ledger:
         """Return the ledger of a run known to have written so many records: those not read are pending."""

@@ -35,7 +35,10 @@ def detach_log(report: Report) -> None:
     logger, report.logger = report.logger, None
     if logger is not None:
         for handler in logger.handlers:
-            handler.close()
+            try:
+                handler.close()
+            except OSError:
+                continue  # what was left in its buffer found no room either, and `finish()` must go on
 
 
 def _be_quiet(record: logging.LogRecord) -> None:

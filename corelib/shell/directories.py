@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from threading import get_ident
 from time import localtime, strftime
 from typing import NamedTuple
 
 from corelib.errors import UsageError
 from corelib.pure.paths import TIMESPEC_FORMAT, RunPaths, folder_name
 
-__all__ = ["RunDirectory", "link", "make_run_directory"]
+__all__ = ["RunDirectory", "link", "linked", "make_run_directory", "unlink"]
 
 
 class RunDirectory(NamedTuple):
@@ -32,16 +34,20 @@ class RunDirectory(NamedTuple):
             self.paths.run_dir.mkdir()
         except FileExistsError:
             return False
-        except OSError:
+        except BaseException:
             self.take_away()
             raise
         return True
 
     def take_away(self) -> None:
         """Remove the run directory, and what was made above it as long as nobody else has used it."""
-        from shutil import rmtree
-
-        rmtree(self.paths.run_dir, ignore_errors=True)
+        # Not by shutil.rmtree: it opens a file per level, and too many open files may be what brought us here.
+        with suppress(UnicodeEncodeError):  # a name that cannot be has no directory
+            for folder, _, names in os.walk(self.paths.run_dir, topdown=False):
+                with suppress(OSError):
+                    for name in names:
+                        os.unlink(os.path.join(folder, name))
+                    os.rmdir(folder)
         for parent in self.new_parents:
             try:
                 os.rmdir(parent)
@@ -63,10 +69,15 @@ def make_run_directory(
         warn: takes the sentence that says so.
 
     Raises:
-        UsageError: the temporary place cannot be used either.
+        UsageError: the temporary place cannot be used either, or file names here cannot hold the id or the path.
     """
     try:
         return _make(data, mode, run_id, start_time)
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"Run {run_id!r} cannot have a directory in {data!r}: file names are in {error.encoding} here. Set "
+            "PYTHONUTF8=1 or a locale with UTF-8, or choose a plain id and dir."
+        ) from error
     except OSError as error:
         from tempfile import gettempdir
 
@@ -93,7 +104,7 @@ def _make(data: str, mode: str, run_id: str, start_time: float) -> RunDirectory:
     try:
         made.paths.files.mkdir()
         made.paths.logs.mkdir()
-    except OSError:
+    except BaseException:
         made.take_away()
         raise
     return made
@@ -113,9 +124,28 @@ def _missing(path: str) -> list[str]:
 
 def link(place: Path, target: str, debug: Callable[[str], None]) -> None:
     """Let a symbolic link name `target`, replacing an older one at once; where links are not to be had, go without."""
-    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+    temporary = place.with_name(f"{place.name}.{os.getpid()}-{get_ident()}.tmp")
     try:
         os.symlink(target, temporary)
         os.replace(temporary, place)
     except OSError as error:
+        # Also what a killed process of this number left: it would be in the way of every later link.
+        unlink(temporary, debug)
         debug(f"No link {place}: {error}")
+
+
+def linked(place: Path) -> str | None:
+    """Return what a symbolic link names; None if there is none."""
+    try:
+        return os.readlink(place)
+    except OSError:
+        return None
+
+
+def unlink(place: Path, debug: Callable[[str], None]) -> None:
+    """Remove a symbolic link, if there is one."""
+    if linked(place) is not None:
+        try:
+            os.unlink(place)
+        except OSError as error:
+            debug(f"The link {place} stays: {error}")

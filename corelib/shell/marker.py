@@ -55,7 +55,7 @@ class MarkerFile:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
-        except OSError:
+        except BaseException:  # a Ctrl-C leaves nothing beside it either
             _unlink(temporary)
             raise
         _sync_directory(os.path.dirname(self._path) or os.curdir)

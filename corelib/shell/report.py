@@ -31,22 +31,28 @@ class Report:
         self._said: set[str] = set()
         self.logger: Logger | None = None
 
-    def say(self, text: str) -> None:
-        """Show something good to know."""
+    def say(self, text: str, *, once: str | None = None) -> None:
+        """Show something good to know; with `once`, only the first time for that key."""
+        if self._is_repeated(once):
+            return
         self._note("info", text)
         if not (self._silent or self._quiet):
             self._show(f"{self._name}: {text}")
 
     def warn(self, text: str, *, once: str | None = None) -> None:
         """Show something the user should act on; with `once`, only the first time for that key."""
-        if once is not None:
-            if once in self._said:
-                return
-            if len(self._said) < _MOST_ONCE_KEYS:
-                self._said.add(once)
+        if self._is_repeated(once):
+            return
         self._note("warning", text)
         if not self._silent:
             self._show(f"{self._name}: WARNING {text}")
+
+    def _is_repeated(self, key: str | None) -> bool:
+        if key is None or key in self._said:
+            return key is not None
+        if len(self._said) < _MOST_ONCE_KEYS:
+            self._said.add(key)
+        return False
 
     def debug(self, text: str) -> None:
         """Leave a line in the debug log only."""

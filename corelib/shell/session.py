@@ -31,8 +31,8 @@ class ActiveRun(Protocol):
         """Finish because the interpreter ends; None: by a SystemExit whose code is hidden."""
         ...
 
-    def after_fork_in_child(self) -> None:
-        """Let go of what belongs to the parent."""
+    def after_fork_in_child(self, on_end: Callable[[ActiveRun], None]) -> None:
+        """Let go of what belongs to the parent; `on_end` is told when the child is done with the run."""
         ...
 
 
@@ -94,10 +94,11 @@ class Session:
             run.end_with_process(code, watch.leave_status)
 
     def _after_fork_in_child(self) -> None:
-        inherited, self.active, self.current = self.active, [], None
+        # The child may go on to log into the current run, and its `init()` makes a run of its own: none is active.
+        inherited, self.active = self.active, []
         self._close_watch()
         for run in inherited:
-            run.after_fork_in_child()
+            run.after_fork_in_child(self.ended)
 
 
 def _call(method: WeakMethod[Callable[[], None]]) -> None:

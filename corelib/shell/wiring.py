@@ -12,23 +12,46 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from attrs import evolve
+
 from corelib.errors import Error, MissingDependency, UsageError, UsageTypeError
 from corelib.ports import Address, Capabilities, Transport
 
-__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "Plugin", "installed_plugins", "load_transport", "transport_name"]
+__all__ = [
+    "BUILT_IN",
+    "ENTRY_POINT_GROUP",
+    "Plugin",
+    "destination_name",
+    "installed_plugins",
+    "load_transport",
+    "transport_name",
+]
 
 ENTRY_POINT_GROUP: Final = "corelib.transports"
 
 BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "file": "transports.file:FileTransport.from_address",
+        "http": "transports.http:HttpTransport.from_address",
+        "https": "transports.http:HttpTransport.from_address",
         "memory": "transports.memory:MemoryTransport.from_address",
         "null": "transports.null:NullTransport.from_address",
+        "wandb": "transports.http:HttpTransport.from_address",
     }
 )
 """Name or URL scheme → `module:attribute` of the factory."""
 
-_OPTIONAL: Final = ("close", "lookup", "open")
+_OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "close": ("close",),
+        "create": ("create",),
+        "heartbeat_s": ("heartbeat",),
+        "lookup": ("lookup",),
+        "open": ("open",),
+        "restartable": ("save", "load", "rebuild"),
+    }
+)
+"""Capability → the methods that it promises."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _SECRETS = re.compile(r"[^/\s]*@|[?#].*", re.DOTALL)  # user:password@, and what follows the path
 _SHOWN_CHARACTERS: Final = 100
@@ -67,14 +90,30 @@ def transport_name(spec: object) -> str:
     return scheme[1].lower() if scheme else _shown(spec)
 
 
+def destination_name(spec: object, address: Address) -> str:
+    """Return what to call a destination where each needs a name of its own, as for cursors; it holds no secret.
+
+    The name of a server's transport and the server's own address mean the same place, and have one name.
+    """
+    if isinstance(spec, str) and BUILT_IN.get(transport_name(spec), "").startswith("transports.http:"):
+        spec = spec if _SCHEME.match(spec) else address.base_url or spec
+    if not isinstance(spec, str):
+        return transport_name(spec)
+    # A path may hold any character, and no secret; the address of anything else may hold one.
+    return spec if transport_name(spec) == "file" else _SECRETS.sub("", spec).rstrip("/")
+
+
 def load_transport(
-    spec: object, wandb_dir: str, plugins: Callable[[], Iterable[Plugin]] = installed_plugins
+    spec: object,
+    address: Address | str,
+    plugins: Callable[[], Iterable[Plugin]] = installed_plugins,
 ) -> Transport:
     """Return the transport that `spec` means.
 
     Args:
         spec: a transport, or a text: a name ("memory") or a URL ("file:///mnt/backup").
-        wandb_dir: absolute path of the directory that holds the run directories.
+        address: absolute path of the directory that holds the run directories, or an `Address` with it and with the
+            server there is; its `url` is replaced by `spec`.
         plugins: finds what is installed.
 
     Raises:
@@ -89,7 +128,9 @@ def load_transport(
     plugin = None if path is not None else _plugin(name, spec, plugins())
     try:
         factory = plugin.load() if plugin is not None else _built_in(path or "")
-        made = factory(Address(url=spec, wandb_dir=wandb_dir))
+        made = factory(
+            Address(url=spec, wandb_dir=address) if isinstance(address, str) else evolve(address, url=spec)
+        )
     except Error:
         raise
     except ImportError as error:
@@ -157,9 +198,12 @@ def _checked(transport: Any, subject: str) -> Transport:
             f"{subject} is broken: it needs deliver() and capabilities of type corelib.ports.Capabilities. "
             "Tell its authors; corelib.testing.TransportConformance shows what is missing."
         )
-    for method in _OPTIONAL:
-        if getattr(declared, method) and not callable(getattr(transport, method, None)):
-            raise UsageError(f"{subject} is broken: it declares {method}() and has none. Tell its authors.")
+    for capability, methods in _OPTIONAL.items():
+        for method in methods if getattr(declared, capability) else ():
+            if not callable(getattr(transport, method, None)):
+                raise UsageError(
+                    f"{subject} is broken: it declares {method}() and has none. Tell its authors."
+                )
     found: Transport = transport
     return found
 

@@ -12,6 +12,7 @@ from corelib.pure.backoff import Backoff
 from corelib.pure.delivery import Policy, Stage, State, begin, ledger, step
 from corelib.pure.delivery_events import (
     Answered,
+    Beat,
     CloseAsked,
     Effect,
     Event,
@@ -21,6 +22,7 @@ from corelib.pure.delivery_events import (
     Poll,
     ReadFailed,
     Send,
+    SetAside,
     Stop,
     Ticked,
     Wait,
@@ -74,12 +76,15 @@ policies = st.builds(
     batch_bytes=st.integers(1, 200),
     batch_age_s=st.floats(0.1, 20),
     poll_every_s=st.floats(0.1, 20),
+    heartbeat_s=st.none() | st.floats(0.1, 60),
     backoff=st.builds(
         Backoff,
         first_s=st.floats(0.1, 5),
         limit_s=st.floats(1, 60),
         jitter=st.floats(0, 1),
         told_limit_s=st.floats(1, 100),
+        breaker_failures=st.integers(1, 8),
+        breaker_wait_s=st.floats(1, 100),
     ),
 )
 
@@ -121,6 +126,7 @@ class Simulation:
         self.settled: dict[str, int] = {}
         self.to_repeat: Send | None = None
         self.refused = 0
+        self.aside: list[int] = []
         self.closed_at: float | None = None
         self.steps = 0
 
@@ -142,10 +148,13 @@ class Simulation:
         self.closed_at = self.now + timeout
 
     def only(self, effects: tuple[Effect, ...]) -> Effect:
-        """Every step yields one effect to perform, behind any notices."""
-        *notices, last = effects
-        assert all(isinstance(notice, Notice) for notice in notices)
-        assert not isinstance(last, Notice)
+        """Every step yields one effect to perform, behind any notices and records to be set aside."""
+        *said, last = effects
+        for effect in said:
+            assert isinstance(effect, (Notice, SetAside))
+            if isinstance(effect, SetAside):
+                self.aside += [record.seq for record in effect.records]
+        assert not isinstance(last, (Notice, SetAside))
         return last
 
     def check(self, effect: Effect) -> None:
@@ -153,6 +162,12 @@ class Simulation:
         assert account.accepted == len(self.taken)
         assert account.rejected == self.refused
         assert account.pending == len(self.state.queue) + len(self.state.flight)
+        assert len(self.aside) == self.refused, "what is counted as refused is set aside"
+        # Settled is exactly what was answered for good: a cursor that says so loses nothing.
+        assert self.state.settled == self.settled
+        assert account.delivered + account.rejected == sum(
+            1 for writer, seq in self.taken if seq <= self.settled.get(writer, 0)
+        )
         # What is held in memory is the batch in flight and the next one.
         assert account.pending <= 2 * self.policy.batch_records
         if self.closed_at is not None and self.now >= self.closed_at:
@@ -165,7 +180,10 @@ class Simulation:
             return self.poll(effect)
         if isinstance(effect, Send):
             return self.send(effect)
-        if isinstance(effect, Open):
+        if isinstance(effect, (Open, Beat)):
+            if isinstance(effect, Beat):
+                assert self.policy.heartbeat_s is not None
+                assert self.closed_at is None
             answer = next(self.answers, FINE)
             self.now += answer.takes
             if answer.outcome == "retry":

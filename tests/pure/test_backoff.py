@@ -15,11 +15,27 @@ RULE = Backoff(first_s=2.0, limit_s=60.0, jitter=0.25, told_limit_s=900.0)
 
 
 @pytest.mark.parametrize(
-    ("failures", "seconds"), [(1, 2.0), (2, 4.0), (3, 8.0), (5, 32.0), (6, 60.0), (7, 60.0), (10**6, 60.0)]
+    ("failures", "seconds"), [(1, 2.0), (2, 4.0), (3, 8.0), (5, 32.0), (6, 60.0), (7, 60.0), (9, 60.0)]
 )
 def test_waits_double_up_to_the_limit(failures: int, seconds: float) -> None:
     """Without jitter the n-th wait is first · 2ⁿ⁻¹, and never more than the limit."""
     assert RULE.wait_s(failures, 0.0) == seconds
+
+
+@pytest.mark.parametrize("failures", [10, 11, 10**6])
+def test_an_open_breaker_waits_long(failures: int) -> None:
+    """From so many failures in a row on, the wait is the long one, with its jitter."""
+    assert not RULE.is_open(9)
+    assert RULE.is_open(failures)
+    assert RULE.wait_s(failures, 0.0) == 300.0
+    assert RULE.wait_s(failures, 0.5) == 300.0 * 1.125
+    assert RULE.wait_s(failures, 0.5, 7.0) == 7.0
+
+
+def test_a_breaker_needs_a_failure() -> None:
+    """A breaker that is open from the start would make every wait long."""
+    with pytest.raises(UsageError, match="breaker_failures"):
+        Backoff(breaker_failures=0)
 
 
 def test_jitter_adds_a_share() -> None:
@@ -55,12 +71,13 @@ def test_every_wait_is_bounded(failures: int, entropy: float, told: float | None
 
 
 def test_the_longest_wait_counts_both_kinds() -> None:
-    """The longest wait is the longer of a computed one with all its jitter and an asked-for one."""
-    assert Backoff(limit_s=100.0, jitter=0.5, told_limit_s=10.0).longest_s == 150.0
+    """The longest wait is the longest of a computed one and the breaker's, with all jitter, and an asked-for one."""
+    assert Backoff(limit_s=100.0, jitter=0.5, told_limit_s=10.0, breaker_wait_s=20.0).longest_s == 150.0
+    assert Backoff(limit_s=100.0, jitter=0.5, told_limit_s=10.0, breaker_wait_s=200.0).longest_s == 300.0
     assert RULE.longest_s == 900.0
 
 
-@pytest.mark.parametrize("name", ["first_s", "limit_s", "told_limit_s"])
+@pytest.mark.parametrize("name", ["first_s", "limit_s", "told_limit_s", "breaker_wait_s"])
 @pytest.mark.parametrize("value", [0.0, -1.0, nan, inf])
 def test_a_rule_needs_positive_finite_seconds(name: str, value: float) -> None:
     """A rule by which there would be no wait, or no end of it, cannot be made."""

@@ -6,10 +6,12 @@ from math import inf, nan
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from corelib.errors import UsageError
 from corelib.pure.backoff import Backoff
 from corelib.pure.delivery import (
+    LONG_WAIT_S,
     OTHER_REASONS,
     OUTAGE_FAILURES,
     REASONS_KEPT,
@@ -18,11 +20,13 @@ from corelib.pure.delivery import (
     Stage,
     State,
     begin,
+    is_drained,
     ledger,
     step,
 )
 from corelib.pure.delivery_events import (
     Answered,
+    Beat,
     CloseAsked,
     Effect,
     Event,
@@ -32,12 +36,16 @@ from corelib.pure.delivery_events import (
     Poll,
     ReadFailed,
     Send,
+    SetAside,
     Stop,
     Ticked,
     Wait,
 )
 from corelib.pure.outcomes import Delivered, Ledger, Outcome, Rejected, Retry
 from corelib.pure.records import FORMAT_VERSION, Header, Preempting, Record
+
+PUSHED = (Offered(0.0, [("before", Preempting(seq=1, time=0.0), 10)], end=True), Answered(0.0, Delivered(), 0.0))
+"""A delivery at 0: the next one that is not full has to keep its distance."""
 
 POLICY = Policy(
     batch_records=3,
@@ -46,6 +54,7 @@ POLICY = Policy(
     poll_every_s=2.0,
     backoff=Backoff(first_s=1.0, limit_s=60.0, jitter=0.5, told_limit_s=900.0),
 )
+BEATING = evolve(POLICY, heartbeat_s=5.0)
 OPENING = Policy(opens=True, batch_age_s=10.0, backoff=POLICY.backoff)
 OK = Delivered()
 BUSY = Retry(reason="busy")
@@ -124,10 +133,22 @@ def test_a_poke_reads_at_once() -> None:
     assert after(offered(0.0), Ticked(0.1), offered(0.1))[1] == (Wait(2.1),)
 
 
-def test_a_record_waits_for_company() -> None:
-    """A batch that is not full waits until its first record has the age, looking at the journal meanwhile."""
+def test_the_first_delivery_is_at_once() -> None:
+    """A machine that has sent nothing yet does not let a record wait, nor does one that has been idle."""
     state, effects = after(offered(0.0, entry(1)))
-    assert effects == (Wait(2.0),)
+    assert sent(effects) == [1]
+    state, _ = step(state, answered(0.5, OK))
+    state, _ = step(state, offered(0.5))
+    state, _ = step(state, Ticked(10.0))
+    _, effects = step(state, offered(10.0, entry(2)))
+
+    assert sent(effects) == [2]
+
+
+def test_a_record_waits_for_company() -> None:
+    """A batch that is not full keeps its distance from the last delivery, looking at the journal meanwhile."""
+    state, effects = after(*PUSHED, offered(0.1, entry(1)))
+    assert effects == (Wait(2.1),)
     for now in (2.0, 4.0, 6.0, 8.0):
         state, effects = step(state, Ticked(now))
         assert effects == (Poll(2),)
@@ -137,6 +158,33 @@ def test_a_record_waits_for_company() -> None:
     _, effects = step(state, offered(10.0, entry(2)))
 
     assert sent(effects) == [1, 2]
+
+
+def test_the_distance_counts_from_the_beginning_of_a_delivery() -> None:
+    """A backend that answers late does not make the next delivery later than one that answers at once."""
+    state, _ = after(offered(0.0, entry(1)))
+    state, _ = step(state, answered(9.5, OK))
+    state, effects = step(state, offered(9.5, entry(2)))
+    assert effects == (Wait(10.0),)
+
+    state, _ = after(offered(0.0, entry(1)))
+    state, _ = step(state, answered(50.0, OK))
+    assert sent(step(state, offered(50.0, entry(2)))[1]) == [2]
+
+
+def test_the_writers_of_one_round_do_not_wait_for_each_other() -> None:
+    """What was read before a round began leaves in it, of whichever writer; what came later waits for the next."""
+    state, effects = after(offered(0.0, entry(1, "a"), entry(1, "b")))
+    assert sent(effects) == [1]
+    state, _ = step(state, answered(1.0, OK))
+    state, effects = step(state, offered(1.0, entry(2, "a")))
+    assert isinstance(effects[-1], Send)
+    assert (effects[-1].writer, sent(effects)) == ("b", [1])
+    _, effects = step(state, answered(1.5, OK))
+    assert effects == (Poll(2),)
+    state, effects = step(step(state, answered(1.5, OK))[0], offered(1.5))
+
+    assert effects == (Wait(3.5),)
 
 
 def test_a_full_batch_goes_at_once() -> None:
@@ -212,10 +260,10 @@ def test_a_writer_without_header_is_sent_all_the_same() -> None:
 
 def test_what_is_offered_again_is_not_taken_again() -> None:
     """Records up to the last one taken are passed over, also those a former delivery has settled."""
-    state, _ = after(offered(0.0, entry(1), entry(2)))
+    state, _ = after(*PUSHED, offered(0.1, entry(1), entry(2)))
     state, _ = step(state, Ticked(1.0))
     state, _ = step(state, offered(1.0, entry(1), entry(2), entry(2, "b")))
-    assert ledger(state) == Ledger(accepted=3, pending=3)
+    assert ledger(state) == Ledger(accepted=4, delivered=1, pending=3)
 
     state, _ = step(begin(POLICY, {"w": 2}), Ticked(0.0))
     state, _ = step(state, offered(0.0, entry(1), entry(2), entry(3)))
@@ -232,7 +280,7 @@ def test_an_unreadable_journal_is_read_again_later() -> None:
 
 def test_what_is_in_hand_is_sent_while_the_journal_cannot_be_read() -> None:
     """Records that were read go out when they are due, whatever happens to the journal."""
-    _, effects = after(offered(0.0, entry(1)), Ticked(10.0), ReadFailed(10.0))
+    _, effects = after(*PUSHED, offered(0.1, entry(1)), Ticked(10.0), ReadFailed(10.0))
 
     assert sent(effects) == [1]
 
@@ -276,10 +324,24 @@ def test_waits_grow_with_each_failure_and_are_forgotten() -> None:
 def test_what_the_backend_asks_for_is_waited_for() -> None:
     """A wait the backend asks for replaces the computed one."""
     _, effects = after(
-        offered(0.0, entry(1), entry(2), entry(3)), answered(1.0, Retry(reason="r", after=30.0))
+        offered(0.0, entry(1), entry(2), entry(3)), answered(1.0, Retry(reason="r", after=5.0))
     )
 
-    assert effects == (Wait(31.0),)
+    assert effects == (Wait(6.0),)
+
+
+def test_a_long_wait_is_told_at_once_and_only_once() -> None:
+    """A backend that wants to be left alone so long refuses a key, or is none: people can do something about it."""
+    state, effects = after(
+        offered(0.0, entry(1), entry(2), entry(3)), answered(1.0, Retry(reason="401", after=LONG_WAIT_S))
+    )
+    assert effects == (Notice("Delivery has to wait and goes on trying: 401"), Wait(1.0 + LONG_WAIT_S))
+    for count in range(1, OUTAGE_FAILURES + 2):
+        state, _ = step(state, Ticked(100.0 * count))
+        state, effects = step(state, answered(100.0 * count, Retry(reason="401", after=LONG_WAIT_S)))
+        assert texts(effects) == []
+    state, _ = step(state, Ticked(1e6))
+    assert texts(step(state, answered(1e6, OK))[1]) == ["The backend answers again."]
 
 
 def test_an_asked_for_wait_of_nothing_sends_at_once() -> None:
@@ -316,7 +378,10 @@ def test_named_records_are_rejected_and_the_rest_is_delivered() -> None:
 
     assert ledger(state) == Ledger(accepted=3, delivered=2, reasons={"too long": 1})
     assert texts(effects) == ["1 of 3 records are refused for good: too long"]
-    assert effects[-1] == Poll(3)
+    assert effects[1:] == (
+        SetAside(writer="w", records=(Preempting(seq=2, time=0.0),), reason="too long"),
+        Poll(3),
+    )
 
 
 @pytest.mark.parametrize("seqs", [(), (77, 78)])
@@ -327,6 +392,7 @@ def test_a_rejection_that_names_none_of_the_batch_rejects_all(seqs: tuple[int, .
     )
 
     assert ledger(state) == Ledger(accepted=3, reasons={"no": 3})
+    assert state.settled == {"w": 3}
 
 
 def test_each_reason_is_told_once() -> None:
@@ -356,6 +422,156 @@ def test_reasons_do_not_fill_the_memory() -> None:
     assert max(map(len, account.reasons)) == 300
 
 
+# What an earlier delivery left.
+
+
+def test_an_earlier_delivery_is_continued() -> None:
+    """Its books are taken over, its settled records are not taken again, its headers accompany what follows."""
+    earlier = Ledger(accepted=5, delivered=3, pending=1, reasons={"no": 1})
+    state = begin(POLICY, {"w": 4}, headers={"w": header()[1]}, earlier=earlier, settled_bytes=40)
+    assert ledger(state) == Ledger(accepted=4, delivered=3, reasons={"no": 1})
+    state, _ = step(state, Ticked(0.0))
+    state, effects = step(state, offered(0.0, entry(4), entry(5)))
+    assert sent(effects) == [5]
+    assert isinstance(effects[-1], Send)
+    assert effects[-1].header == header()[1]
+    state, _ = step(state, answered(0.0, OK))
+
+    assert ledger(state) == Ledger(accepted=5, delivered=4, reasons={"no": 1})
+    assert (state.settled, state.settled_bytes) == ({"w": 5}, 50)
+
+
+# Signs of life.
+
+
+def test_an_idle_backend_gets_a_sign_of_life() -> None:
+    """After so long without contact there is a heartbeat, and the next one as long after its answer."""
+    state, effects = after(offered(0.0), policy=BEATING)
+    assert effects == (Wait(2.0),)
+    for now in (2.0, 4.0):
+        state, _ = step(state, Ticked(now))
+        state, effects = step(state, offered(now))
+    assert effects == (Wait(5.0),)
+    state, _ = step(state, Ticked(5.0))
+    state, effects = step(state, offered(5.0))
+    assert effects == (Beat(),)
+    state, effects = step(state, answered(6.0, OK))
+    assert effects == (Poll(3),)
+    state, _ = step(state, offered(6.0))
+    state, _ = step(state, Ticked(10.5))
+    assert step(state, offered(10.5))[1] == (Wait(11.0),)
+
+
+def test_a_delivery_is_a_sign_of_life() -> None:
+    """Contact counts from the last answer, whatever was asked."""
+    state, _ = after(offered(0.0), Ticked(4.0), offered(4.0, entry(1)), answered(4.5, OK), policy=BEATING)
+    state, _ = step(state, offered(4.5))
+    state, _ = step(state, Ticked(5.0))
+
+    assert step(state, offered(5.0))[1] == (Wait(7.0),)
+
+
+def test_a_failing_heartbeat_is_a_failure() -> None:
+    """A backend that cannot be reached idle is waited for as in a delivery; one that refuses is there."""
+    beating = (offered(0.0), Ticked(5.0), offered(5.0))
+    state, effects = after(*beating, answered(5.0, BUSY), policy=BEATING)
+    assert effects == (Wait(6.0),)
+    state, _ = step(state, Ticked(6.0))
+    state, effects = step(state, offered(6.0))
+    assert effects == (Beat(),)
+    state, _ = step(state, answered(6.0, Rejected(reason="no such thing")))
+
+    assert state.failures == 0
+    assert step(state, offered(6.0))[1] == (Wait(8.0),)
+
+
+def test_no_sign_of_life_where_none_is_due() -> None:
+    """A run that is refused gets none, nor does one that is being closed, nor a backend that wants none."""
+    refused = evolve(OPENING, heartbeat_s=5.0)
+    _, effects = after(
+        answered(0.0, Rejected(reason="no")), offered(0.0), Ticked(9.0), offered(9.0), policy=refused
+    )
+    assert effects == (Wait(10.0),)
+    state, _ = after(offered(0.0), Ticked(9.0), policy=BEATING)
+    state, _ = step(state, CloseAsked(9.0, 5.0))
+    assert step(state, ReadFailed(9.0))[1] == (Wait(11.0),)
+    assert after(offered(0.0), Ticked(900.0), offered(900.0))[1] == (Wait(902.0),)
+
+
+def test_a_wait_is_never_of_nothing() -> None:
+    """Where the clock is so large that a heartbeat is due a rounding error from now, the machine still waits."""
+    policy = evolve(POLICY, heartbeat_s=0.1)
+    begun = 2.0**52
+    state, _ = step(begin(policy), Ticked(begun))
+    _, effects = step(state, offered(begun))
+
+    assert effects == (Wait(begun + 1.0),)
+
+
+# The breaker.
+
+
+def failing(number: int, told: float | None = None) -> tuple[State, list[str]]:
+    """Let so many attempts fail; return the state, and what was told."""
+    state, _ = after(offered(0.0, entry(1), entry(2), entry(3)))
+    said: list[str] = []
+    for count in range(number):
+        state, effects = step(state, answered(1000.0 * count, Retry(reason="down", after=told)))
+        said += texts(effects)
+        if count < number - 1:
+            state, _ = step(state, Ticked(1000.0 * (count + 1)))
+    return state, said
+
+
+def test_the_breaker_makes_attempts_rare_and_says_so_once() -> None:
+    """After many failures in a row the wait stays long, and one line tells that."""
+    state, said = failing(10)
+    assert state.retry_at == 9000.0 + 300.0
+    assert said[1:] == [
+        "10 attempts in a row have failed, so one is made every 300 s from now on; nothing is lost meanwhile. "
+        "The last reason: down"
+    ]
+    state, _ = step(state, Ticked(9300.0))
+    state, effects = step(state, answered(9300.0, BUSY))
+    assert effects == (Wait(9600.0),)
+
+
+def test_a_poke_tries_an_open_breaker_once() -> None:
+    """While the breaker is open, whoever pokes gets one attempt, and after its failure the long wait again."""
+    state, effects = step(failing(10)[0], Ticked(9001.0))
+    assert sent(effects) == [1, 2, 3]
+    state, effects = step(state, answered(9001.0, BUSY))
+    assert effects == (Wait(9301.0),)
+    assert step(failing(9)[0], Ticked(8001.0))[1] == (Wait(8060.0),)
+
+
+def test_closing_an_open_breaker_tries_at_once() -> None:
+    """Somebody waits: the breaker is tried, and waits start small again."""
+    state, _ = step(failing(10)[0], CloseAsked(9001.0, 30.0))
+    state, effects = step(state, Ticked(9001.0))
+    assert sent(effects) == [1, 2, 3]
+
+    assert step(state, answered(9001.0, BUSY))[1] == (Wait(9002.0),)
+
+
+def test_waits_that_were_asked_for_do_not_open_the_breaker() -> None:
+    """A backend that says when it wants the batch again is asked then, however often, and poked for nothing."""
+    state, said = failing(30, told=20.0)
+    assert len(said) == 1
+    assert state.retry_at == 29_000.0 + 20.0
+    assert step(state, Ticked(29_001.0))[1] == (Wait(29_020.0),)
+
+
+def test_the_breaker_closes_with_the_first_answer() -> None:
+    """After an answer the waits begin small."""
+    state, _ = step(failing(12)[0], Ticked(11_300.0))
+    state, effects = step(state, answered(11_300.0, OK))
+    assert texts(effects) == ["The backend answers again."]
+    state, _ = step(state, offered(11_300.0, entry(4), entry(5), entry(6)))
+
+    assert step(state, answered(11_300.0, BUSY))[1] == (Wait(11_301.0),)
+
+
 # Opening.
 
 
@@ -375,6 +591,7 @@ def test_a_refused_run_is_counted_to_its_end() -> None:
     assert texts(effects) == [
         "The run is refused for good, and none of its records can be delivered: no such project"
     ]
+    assert effects[1:] == (SetAside(writer=None, records=(), reason="no such project"), Poll(1000))
     state, effects = step(state, offered(0.0, entry(1), entry(2)))
     assert effects == (Wait(1.0),)
     assert ledger(state) == Ledger(accepted=2, reasons={"no such project": 2})
@@ -386,6 +603,7 @@ def test_a_refused_run_is_counted_to_its_end() -> None:
 
     assert effects == (Stop(),)
     assert ledger(state) == Ledger(accepted=3, reasons={"no such project": 3})
+    assert state.settled == {}  # whoever delivers the run one day begins where this one was refused
 
 
 # Closing.
@@ -402,7 +620,7 @@ def test_closing_has_no_effects_of_its_own() -> None:
 
 def test_closing_drains_what_is_there() -> None:
     """After the request everything is read and sent without waiting for company, then it stops."""
-    state, _ = after(offered(0.0, entry(1)))
+    state, _ = after(*PUSHED, offered(0.1, entry(1)))
     state, _ = step(state, CloseAsked(0.5, 5.0))
     state, effects = step(state, Ticked(0.5))
     assert effects == (Poll(2),)
@@ -414,7 +632,8 @@ def test_closing_drains_what_is_there() -> None:
 
     assert effects == (Stop(),)
     assert state.stage is Stage.STOPPED
-    assert ledger(state) == Ledger(accepted=2, delivered=2)
+    assert is_drained(state)
+    assert ledger(state) == Ledger(accepted=3, delivered=3)
 
 
 def test_closing_stops_at_the_deadline() -> None:
@@ -434,10 +653,12 @@ def test_closing_stops_at_the_deadline() -> None:
 @pytest.mark.parametrize("timeout", [0.0, -3.0])
 def test_closing_without_time_stops_at_once(timeout: float) -> None:
     """No time at all stops at the next step, whatever is pending."""
-    state, _ = after(offered(0.0, entry(1)))
+    state, _ = after(*PUSHED, offered(0.1, entry(1)))
     state, _ = step(state, CloseAsked(0.5, timeout))
+    state, effects = step(state, Ticked(0.5))
 
-    assert step(state, Ticked(0.5))[1] == (Stop(),)
+    assert effects == (Stop(),)
+    assert not is_drained(state)
 
 
 def test_closing_tries_once_more_at_once() -> None:
@@ -518,6 +739,7 @@ def in_stage(stage: Stage) -> State:
         Stage.WAITING: begin(POLICY),
         Stage.READING: after()[0],
         Stage.OPENING: after(policy=OPENING)[0],
+        Stage.BEATING: after(offered(0.0), Ticked(5.0), offered(5.0), policy=BEATING)[0],
         Stage.SENDING: after(offered(0.0, entry(1), entry(2), entry(3)))[0],
         Stage.STOPPED: step(closing, offered(0.0))[0],
     }[stage]

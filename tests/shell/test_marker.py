@@ -155,3 +155,19 @@ def test_readers_never_see_half_a_file(path) -> None:
 
     assert seen <= {"a" * 100, "b" * 100}
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_ctrl_c_leaves_nothing_beside_the_file(path, monkeypatch) -> None:
+    """An interrupt while the disk is waited for leaves the former content, and no temporary file."""
+    marker = MarkerFile(path)
+    marker.write("abc")
+
+    def interrupted(fd: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        marker.write("other")
+
+    assert marker.read() == "abc"
+    assert os.listdir(path.parent) == [path.name]

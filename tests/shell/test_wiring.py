@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from corelib.errors import MissingDependency, UsageError, UsageTypeError
+from corelib.errors import AuthenticationError, MissingDependency, UsageError, UsageTypeError
 from corelib.ports import Address, Capabilities, Transport
 from corelib.shell.wiring import (
     BUILT_IN,
     ENTRY_POINT_GROUP,
+    destination_name,
     installed_plugins,
     load_transport,
     transport_name,
@@ -91,8 +93,9 @@ def test_built_in_names(name: str, kind: type[Any]) -> None:
 
 def test_the_table_names_what_is_there() -> None:
     """Every entry of the built-in table can be loaded."""
+    server = Address(url="", wandb_dir="/w/wandb", base_url="http://set", key="k" * 40)
     for name in BUILT_IN:
-        assert isinstance(load_transport(name, "/w/wandb", nobody), Transport)
+        assert isinstance(load_transport(name, server, nobody), Transport)
 
 
 def test_a_url_is_looked_up_by_its_scheme() -> None:
@@ -164,15 +167,38 @@ def test_an_unknown_name_lists_the_known(plugins: Any) -> None:
 
     text = str(caught.value)
     assert "Did you mean 'memory'?" in text
-    assert "file, memory, null, plug" in text
+    assert "file, http, https, memory, null, plug, wandb" in text
     assert "corelib.transports" in text
 
 
-@pytest.mark.parametrize("spec", ["http://localhost:8080", "https://api.example.org", "http"])
-def test_no_transport_is_announced_before_it_exists(spec: str) -> None:
-    """A scheme that nobody serves is unknown, like any other."""
-    with pytest.raises(UsageError, match=r"There is no transport 'https?'"):
-        load_transport(spec, "/w", nobody)
+@pytest.mark.parametrize("spec", ["http://localhost:8080", "https://api.example.org", "http", "wandb"])
+def test_a_server_needs_a_key(spec: str) -> None:
+    """Names and addresses of servers lead to the HTTP transport, which wants to know the server and its key."""
+    server = Address(url="", wandb_dir="/w", base_url="http://set:8080", key="k" * 40)
+    transport = load_transport(spec, server, nobody)
+
+    assert type(transport).__name__ == "HttpTransport"
+    assert repr(transport) == f"<HttpTransport {spec if '://' in spec else 'http://set:8080'}>"
+    with pytest.raises(AuthenticationError, match="no key"):
+        load_transport(spec, evolve(server, key=None), nobody)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("http", "http://set:8080/x"),
+        ("wandb", "http://set:8080/x"),
+        ("http://set:8080/x/", "http://set:8080/x"),
+        ("HTTPS://user:secret@host/x?token=secret#y", "HTTPS://host/x"),
+        ("file:///mnt/a#b", "file:///mnt/a#b"),
+        ("file", "file"),
+        ("plug://a@b/c", "plug://b/c"),
+        (object(), "object"),
+    ],
+)
+def test_every_destination_has_a_name(spec: object, expected: str) -> None:
+    """Two destinations have two names, one destination has one, however it is written; no secret is in it."""
+    assert destination_name(spec, Address(url="", wandb_dir="/w", base_url="http://set:8080/x")) == expected
 
 
 @pytest.mark.parametrize("spec", ["/mnt/backup", "./backup", "~/backup"])

@@ -1,0 +1,86 @@
+"""Keeping the cursor while a delivery goes on.
+
+Law: the cursor never claims more than was answered for good: not what was read and is under way, and not what
+a writer was read beyond while another one's records waited.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from corelib.pure.cursor import Cursor
+from corelib.pure.delivery_state import State, ledger
+from corelib.pure.records import Record
+from corelib.shell.cursor import CursorFile
+from corelib.shell.source import ResumableSource
+from corelib.tail import Position
+
+__all__ = ["CursorKeeper"]
+
+
+class CursorKeeper:
+    """Knows where each settled record stands in the journal, and writes that down.
+
+    Args:
+        cursor: where it is written.
+        source: what is read.
+        run_id: the run.
+    """
+
+    def __init__(self, cursor: CursorFile, source: ResumableSource, run_id: str) -> None:
+        self.cursor = cursor
+        self.source = source
+        self.exited = False
+        """Whether the end of the run is settled."""
+        self._run_id = run_id
+        self._positions: dict[str, Position] = {}
+        self._marks: dict[str, deque[tuple[int, Position]]] = {}
+        self._settled: Mapping[str, int] = {}
+        self._was_open = False
+
+    def take_up(self, cursor: Cursor) -> None:
+        """Go on from a cursor."""
+        self._positions = {writer: Position(*place) for writer, place in cursor.positions.items()}
+        self._settled = cursor.settled
+        self.exited = cursor.exited
+        self.source.seek(self._positions, ended=cursor.exited)
+
+    def read_on(self, entries: Sequence[tuple[str, Record, int]]) -> None:
+        """Take what was read just now."""
+        last = {writer: record.seq for writer, record, _ in entries}
+        positions = self.source.positions
+        for writer, seq in last.items():
+            self._marks.setdefault(writer, deque()).append((seq, positions[writer]))
+
+    def is_behind(self, state: State) -> bool:
+        """Whether there is more to write down: something was settled, or the run was opened."""
+        opened = state.policy.opens and state.opened and state.refusal is None and not self._was_open
+        return opened or state.settled != self._settled
+
+    def write(self, state: State, transport: Mapping[str, Any] | None) -> None:
+        """Write down what is settled, with what the transport wants kept.
+
+        Raises:
+            OSError: it cannot be written.
+            UsageError: the transport wants something kept that cannot be written as JSON.
+        """
+        self._settled = state.settled
+        self._was_open = state.opened
+        for writer, seq in state.settled.items():
+            marks = self._marks.get(writer, ())
+            while marks and marks[0][0] <= seq:
+                self._positions[writer] = marks.popleft()[1]
+        account = ledger(state)
+        self.cursor.write(
+            Cursor(
+                run_id=self._run_id,
+                positions=dict(self._positions),
+                settled=dict(state.settled),
+                settled_bytes=state.settled_bytes,
+                ledger=account.without_pending(),
+                exited=self.exited,
+                transport=transport,
+            )
+        )

@@ -1,0 +1,121 @@
+r"""Dead letters: what a backend refuses for good, kept where the user finds it.
+
+Law: each refused record is a line of its own, once, with its key and the reason, and the record itself unless it
+is huge; all of them are in the journal as well. What follows a line that a crash has cut off stands on a line of
+its own. Reasons come from transports, which put no secret into them.
+
+    <run directory>/dead-letters-<name>.jsonl
+    {"run_id":"ab12cd34","writer":"w1","seq":7,"reason":"too long","record":{"type":"row",…}}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+from corelib.errors import UsageError
+from corelib.pure.records import Record
+from corelib.pure.wire import encode
+from corelib.shell.cursor import file_label
+
+__all__ = ["DeadLetters"]
+
+_MOST_RECORD_BYTES: Final = 1 << 20  # larger ones are named only
+
+
+class DeadLetters:
+    """The dead letters of one run and one transport. Used by one delivery at a time.
+
+    Args:
+        directory: the run directory.
+        name: what the transport is called.
+        run_id: the run.
+    """
+
+    def __init__(self, directory: str, name: str, run_id: str) -> None:
+        self.path = os.path.join(directory, f"dead-letters-{file_label(name)}.jsonl")
+        self._run_id = run_id
+        self._last_seq: dict[str, int] | None = None
+        self._refused_whole = False
+
+    def add(self, writer: str, records: Sequence[Record], reason: str) -> None:
+        """Append records of one writer that are refused; those that are there already are passed over.
+
+        Raises:
+            OSError: not all could be written.
+        """
+        last_seq = self._known()
+        letters = []
+        for record in records:
+            if record.seq > last_seq.get(writer, -1):
+                last_seq[writer] = record.seq
+                letters.append(_letter(self._run_id, writer, record, reason))
+        self._append(b"".join(letters))
+
+    def add_run(self, reason: str) -> None:
+        """Append that the whole run is refused.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self._known()
+        if not self._refused_whole:
+            self._refused_whole = True
+            self._append(_line({"run_id": self._run_id, "writer": None, "seq": None, "reason": reason}))
+
+    def _append(self, data: bytes) -> None:
+        if data:
+            with open(self.path, "ab") as file:
+                if file.tell() and not _ends_a_line(self.path):
+                    data = b"\n" + data
+                file.write(data)
+
+    def _known(self) -> dict[str, int]:
+        """Return the last record of each writer that is there: after a crash they may come again."""
+        if self._last_seq is None:
+            self._last_seq = {}
+            try:
+                with open(self.path, "rb") as file:
+                    for line in file:
+                        self._learn(line, self._last_seq)
+            except FileNotFoundError:
+                pass  # nothing was refused yet
+        return self._last_seq
+
+    def _learn(self, line: bytes, last_seq: dict[str, int]) -> None:
+        import json
+
+        try:
+            letter = json.loads(line)
+            writer, seq = letter["writer"], letter["seq"]
+        except (KeyError, TypeError, ValueError, RecursionError):
+            return  # cut off by a crash; its record comes again
+        if isinstance(writer, str) and isinstance(seq, int):
+            last_seq[writer] = max(seq, last_seq.get(writer, -1))
+        elif writer is None:
+            self._refused_whole = True
+
+
+def _letter(run_id: str, writer: str, record: Record, reason: str) -> bytes:
+    letter: dict[str, Any] = {"run_id": run_id, "writer": writer, "seq": record.seq, "reason": reason}
+    try:
+        payload = encode(record)
+    except UsageError:  # it was read from a journal, so this cannot be; a dead letter is no place to insist
+        return _line(letter)
+    if len(payload) > _MOST_RECORD_BYTES:
+        return _line(letter)
+    # The record is JSON already, and exact: numbers of any length, texts of any kind.
+    return _line(letter)[:-2] + b',"record":' + payload + b"}\n"
+
+
+def _line(letter: dict[str, Any]) -> bytes:
+    import json
+
+    return json.dumps(letter, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _ends_a_line(path: str) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

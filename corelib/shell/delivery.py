@@ -1,0 +1,404 @@
+"""A delivery: carries a run's journal to one transport, on the calling thread.
+
+Law: a delivery decides nothing; it performs what `corelib.pure.delivery` says and reports back. With a cursor,
+one delivery at a time carries a run to a transport, and the next one goes on where it ended, however it ended:
+what was answered for good is never forgotten, and what was not comes again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from math import isfinite
+from threading import Event
+from typing import Final, cast
+
+from corelib.errors import JournalError, UsageError
+from corelib.ports import (
+    Batch,
+    Capabilities,
+    Outcome,
+    Rejected,
+    RemoteAddress,
+    Retry,
+    RunRef,
+    Transport,
+)
+from corelib.pure import delivery
+from corelib.pure.cursor import Cursor
+from corelib.pure.delivery_events import (
+    Beat,
+    CloseAsked,
+    Effect,
+    Notice,
+    Offered,
+    Open,
+    Poll,
+    ReadFailed,
+    Send,
+    SetAside,
+    Ticked,
+    Wait,
+)
+from corelib.pure.delivery_events import Event as DeliveryEvent
+from corelib.pure.outcomes import Ledger
+from corelib.pure.records import Exit, Header, Record, RunStart
+from corelib.shell.cursor import CursorFile
+from corelib.shell.cursor_keeper import CursorKeeper
+from corelib.shell.dead_letters import DeadLetters
+from corelib.shell.source import NotYet, ResumableSource, Source
+from corelib.shell.transport_calls import TransportCalls, World, described
+
+__all__ = ["Delivery", "Observer", "check_timeout", "policy_for"]
+
+_LOCK_RETRY_S: Final = 1.0
+
+
+def policy_for(capabilities: Capabilities) -> delivery.Policy:
+    """Return the bounds of delivery that a transport asks for.
+
+    Raises:
+        UsageError: it asks for bounds with which nothing could be delivered.
+    """
+    return delivery.Policy(
+        opens=capabilities.open,
+        batch_records=capabilities.max_batch_records,
+        batch_bytes=capabilities.max_batch_bytes,
+        batch_age_s=capabilities.max_batch_age_s,
+        heartbeat_s=capabilities.heartbeat_s,
+    )
+
+
+def check_timeout(timeout: float) -> None:
+    """Check that whoever closes a courier does not wait for ever by accident.
+
+    Raises:
+        UsageError: `timeout` is not a finite number.
+    """
+    if not isfinite(timeout):
+        raise UsageError(f"Closing a courier needs a finite number of seconds, and was given {timeout}.")
+
+
+class Observer:
+    """Hears what happens, on the thread that carries.
+
+    Args:
+        on_remote: called with what the backend calls the run, when it changes.
+        on_stopped: called once when the backend asks that the run be ended.
+    """
+
+    def __init__(
+        self,
+        on_remote: Callable[[RemoteAddress], None] | None = None,
+        on_stopped: Callable[[], None] | None = None,
+    ) -> None:
+        self._on_remote = on_remote
+        self._on_stopped = on_stopped
+
+    def stepped(self) -> None:
+        """Take that the delivery has made a step."""
+
+    def found(self, remote: RemoteAddress) -> None:
+        """Take what the backend calls the run."""
+        if self._on_remote is not None:
+            self._on_remote(remote)
+
+    def stopped(self) -> None:
+        """Take that the backend asks that the run be ended."""
+        if self._on_stopped is not None:
+            self._on_stopped()
+
+
+class Delivery:
+    """Carries the records of one run to one transport until it is closed.
+
+    Args:
+        transport: the transport; from `carry()` on it belongs to the thread that calls that.
+        source: the run's journal; with a cursor, a `ResumableSource`.
+        run: the address of the run.
+        start: how the run began, for `open`.
+        name: what the transport is called in messages.
+        report: takes lines for the user; called on the thread that carries.
+        policy: the bounds of delivery; by default what the transport declares.
+        world: time and chance.
+        cursor: where it is kept how far the delivery has come; None: nowhere.
+        dead_letters: where refused records are kept; None: nowhere.
+        observer: hears what happens.
+
+    Raises:
+        UsageError: the transport declares bounds with which nothing could be delivered.
+    """
+
+    def __init__(  # noqa: PLR0913  the wiring of a delivery
+        self,
+        transport: Transport,
+        source: Source,
+        *,
+        run: RunRef,
+        start: RunStart,
+        name: str,
+        report: Callable[[str], None],
+        policy: delivery.Policy | None = None,
+        world: World | None = None,
+        cursor: CursorFile | None = None,
+        dead_letters: DeadLetters | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.name = name
+        self._world = World() if world is None else world
+        self._calls = TransportCalls(transport, name=name, report=report, world=self._world)
+        self._source = source
+        self._run = run
+        self._start = start
+        self._policy = policy_for(transport.capabilities) if policy is None else policy
+        self._state = delivery.begin(self._policy)
+        self._keeper = (
+            None if cursor is None else CursorKeeper(cursor, cast("ResumableSource", source), run.run_id)
+        )
+        self._dead_letters = dead_letters
+        self._observer = Observer() if observer is None else observer
+        self._remote: RemoteAddress | None = None
+        self._is_stop_told = False
+        self._requests: deque[CloseAsked] = deque()
+        self._poked = Event()
+        self.ended = Event()
+        """Set when `carry` is over."""
+        self.is_broken = False
+        """Whether it is over because of a bug: who carries on may fare better."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the records are that were read from the journal so far, by this delivery and those before it."""
+        return delivery.ledger(self._state)
+
+    @property
+    def settled_bytes(self) -> int:
+        """The encoded size of all records that were answered for good."""
+        return self._state.settled_bytes
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether all that the journal had at the last look is answered for good."""
+        return delivery.is_drained(self._state)
+
+    def poke(self) -> None:
+        """Have the journal looked at now. For urgent things, not for each row: a delivery looks by itself."""
+        self._poked.set()
+
+    def ask_to_close(self, timeout: float) -> None:
+        """Have what is there delivered within `timeout` seconds, and `carry` return. Any thread may ask.
+
+        Raises:
+            UsageError: `timeout` is not a finite number.
+        """
+        check_timeout(timeout)
+        self._requests.append(CloseAsked(self._world.clock(), timeout))
+        self._poked.set()
+
+    def carry(self) -> None:
+        """Carry on the calling thread until closed."""
+        try:
+            if self._take_up():
+                self._carry()
+        except BaseException as error:  # noqa: BLE001  the last place where anybody could be told
+            self.is_broken = True
+            self._calls.tell(f"the courier ended by {described(error)}; the records stay in the journal.")
+        finally:
+            self._let_go()
+            self.ended.set()
+
+    # What an earlier delivery left.
+
+    def _take_up(self) -> bool:
+        """Take the right to deliver, and go on where an earlier delivery ended; False: it is not to be had."""
+        keeper = self._keeper
+        if keeper is None:
+            return True
+        try:
+            is_ours = self._wait_for_lock(keeper.cursor)
+        except OSError as error:
+            self._calls.tell(f"no cursor can be kept ({error.strerror or error}); a restart begins anew.")
+            self._keeper = None
+            return True
+        try:
+            cursor = keeper.cursor.read(self._run.run_id)
+        except JournalError as error:
+            self._calls.tell(f"{error} The delivery begins anew; what the backend has, it knows by its key.")
+            return is_ours
+        if cursor is not None and not is_ours:
+            self._state = self._begin(cursor, {})
+        elif cursor is not None and (
+            cursor.transport is not None or not self._calls.capabilities.restartable
+        ):
+            self._state = self._continued(keeper, cursor)
+        return is_ours
+
+    def _wait_for_lock(self, cursor: CursorFile) -> bool:
+        while not cursor.lock():
+            self._calls.tell_once(
+                "lock", "another process delivers this run just now; this one waits for its end."
+            )
+            seconds = _LOCK_RETRY_S
+            if self._requests:
+                request = self._requests[-1]
+                seconds = min(seconds, request.now + request.timeout - self._world.clock())
+            if seconds <= 0:
+                return False
+            self._world.wait(self._poked, seconds)
+            self._poked.clear()
+        return True
+
+    def _continued(self, keeper: CursorKeeper, cursor: Cursor) -> delivery.State:
+        keeper.take_up(cursor)
+        headers = dict(keeper.source.headers())
+        if cursor.transport is not None:
+            try:
+                self._calls.load(self._run, cursor.transport)
+                self._rebuild(keeper.source, cursor, headers)
+            except Exception:
+                # It cannot take up what it wanted kept: whoever comes next begins anew, and does not fail likewise.
+                keeper.cursor.forget()
+                raise
+        return self._begin(cursor, headers)
+
+    def _begin(self, cursor: Cursor, headers: Mapping[str, Header]) -> delivery.State:
+        return delivery.begin(
+            self._policy,
+            cursor.settled,
+            headers=headers,
+            earlier=cursor.ledger,
+            settled_bytes=cursor.settled_bytes,
+        )
+
+    def _rebuild(self, source: ResumableSource, cursor: Cursor, headers: dict[str, Header]) -> None:
+        """Tell the transport every record that is settled."""
+        records: list[Record] = []
+        author = ""
+
+        def rebuild() -> None:
+            if records:
+                self._calls.rebuild(self._batch(author, headers.get(author), tuple(records)))
+                records.clear()
+
+        for writer, record, _ in source.before(cursor.settled):
+            if writer != author or len(records) >= self._policy.batch_records or type(record) is Header:
+                rebuild()
+            author = writer
+            if type(record) is Header:
+                headers[writer] = record
+            else:
+                records.append(record)
+        rebuild()
+
+    # The work.
+
+    def _carry(self) -> None:
+        event: DeliveryEvent | None = Ticked(self._world.clock())
+        while event is not None:
+            while self._requests:
+                self._state, _ = delivery.step(self._state, self._requests.popleft())
+            self._state, effects = delivery.step(self._state, event)
+            # What is refused is set aside before the cursor says that it is settled, and that before all else.
+            for effect in effects:
+                if isinstance(effect, SetAside):
+                    self._set_aside(effect)
+            if self._keeper is not None and self._keeper.is_behind(self._state):
+                self._write_cursor(self._keeper)
+            self._observer.stepped()
+            for effect in effects:
+                event = self._perform(effect)
+
+    def _perform(self, effect: Effect) -> DeliveryEvent | None:
+        if isinstance(effect, Wait):
+            return self._wait(effect)
+        if isinstance(effect, Poll):
+            return self._poll(effect)
+        if isinstance(effect, Send):
+            return self._send(effect)
+        answered = None
+        if isinstance(effect, Open):
+            answered = self._calls.open(self._run, self._start)
+        elif isinstance(effect, Beat):
+            answered = self._calls.heartbeat(self._run)
+        elif isinstance(effect, Notice):
+            self._calls.tell(effect.text)
+        if answered is not None:
+            self._take_news(answered.outcome)
+        return answered
+
+    def _wait(self, effect: Wait) -> Ticked:
+        seconds = effect.until - self._world.clock()
+        if seconds > 0:
+            self._world.wait(self._poked, seconds)
+        self._poked.clear()
+        return Ticked(self._world.clock())
+
+    def _poll(self, effect: Poll) -> Offered | ReadFailed:
+        try:
+            entries = self._source.poll(effect.limit)
+        except (OSError, JournalError) as error:
+            self._calls.tell_once("poll", f"the journal cannot be read just now ({error}).")
+            return ReadFailed(self._world.clock())
+        except NotYet:
+            return ReadFailed(self._world.clock())
+        if self._keeper is not None:
+            self._keeper.read_on(entries)
+        return Offered(self._world.clock(), entries, end=len(entries) < effect.limit)
+
+    def _send(self, effect: Send) -> DeliveryEvent:
+        answered = self._calls.deliver(self._batch(effect.writer, effect.header, effect.records))
+        if self._keeper is not None and not isinstance(answered.outcome, Retry):
+            self._keeper.exited |= any(type(record) is Exit for record in effect.records)
+        self._take_news(answered.outcome)
+        return answered
+
+    def _take_news(self, outcome: Outcome) -> None:
+        """Pass on what the backend says beside its answer."""
+        if isinstance(outcome, Retry):
+            return
+        for notice in outcome.notices:
+            self._calls.tell(notice)
+        if isinstance(outcome, Rejected):
+            return
+        if outcome.remote is not None and outcome.remote != self._remote:
+            self._remote = outcome.remote
+            self._observer.found(outcome.remote)
+        if outcome.stop and not self._is_stop_told:
+            self._is_stop_told = True
+            self._observer.stopped()
+
+    def _batch(self, writer: str, header: Header | None, records: tuple[Record, ...]) -> Batch:
+        return Batch(run=self._run, writer=writer, header=header, records=records)
+
+    def _write_cursor(self, keeper: CursorKeeper) -> None:
+        try:
+            keeper.write(self._state, self._calls.save(self._run))
+        except OSError as error:
+            self._calls.tell_once(
+                "cursor", f"the cursor cannot be written ({error.strerror or error}); a restart repeats more."
+            )
+        except Exception as error:  # noqa: BLE001  a transport's bug must not end the delivery
+            self._calls.tell_once(
+                "save", f"save() failed: {described(error)}. This is a bug of the transport."
+            )
+
+    def _set_aside(self, effect: SetAside) -> None:
+        letters = self._dead_letters
+        if letters is None:
+            return
+        try:
+            if effect.writer is None:
+                letters.add_run(effect.reason)
+            else:
+                letters.add(effect.writer, effect.records, effect.reason)
+        except OSError as error:
+            self._calls.tell_once(
+                "dead letters",
+                f"{letters.path} cannot be written ({error.strerror or error}); the records are in the journal.",
+            )
+
+    def _let_go(self) -> None:
+        self._source.close()
+        self._calls.close()
+        if self._keeper is not None:
+            self._keeper.cursor.release()

@@ -1,0 +1,165 @@
+"""How a courier process knows what becomes of the process that started it.
+
+Law: the end of that process is noticed however it came, and never guessed: a closed pipe alone is none as long as
+the journal's writer holds its lock. A process that is gone is no reason to stop before everything is delivered; the
+time that is left for it is bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Container, Iterable, Mapping
+from math import inf
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from corelib.pure.paths import RunPaths
+from corelib.segments import writer_is_live
+from corelib.shell.ending import read_status
+
+if TYPE_CHECKING:
+    from corelib.shell.courier_messages import LineReader
+    from corelib.shell.delivery import Delivery
+    from corelib.shell.delivery_spec import DeliverySpec
+
+__all__ = ["Lifeline"]
+
+_LOOK_EVERY_S: Final = 1.0
+_TERMINATION_S: Final = 20.0
+"""How long a courier goes on after SIGTERM: schedulers send SIGKILL half a minute later."""
+_GRACE_S: Final = 60.0  # beyond its time, for a transport that does not return
+_CRASHED: Final = 1
+_KILLED: Final = 255
+_EXIT_CODE_FIELD: Final = 50  # the last of those behind the name in /proc/<pid>/stat
+_SIGNAL_BITS: Final = 0x7F
+
+
+class Lifeline:
+    """Listens to the process of the run, on a thread, and tells the delivery what to do.
+
+    Args:
+        spec: what is delivered.
+        reader: what the process says.
+    """
+
+    def __init__(self, spec: DeliverySpec, reader: LineReader) -> None:
+        paths = RunPaths(Path(spec.directory))
+        self._spec = spec
+        self._reader = reader
+        self._writer_dir = paths.writer(spec.writer)
+        self._status_path = str(paths.exit_status)
+        self._process = _process(spec.pid)
+        self._is_cut = False
+        self._was_killed = False
+        self._gone = Event()
+        self._deadline: float | None = None
+        self._last_moment = inf
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether what is there is the last that there will be."""
+        return self._deadline is not None
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether somebody has asked this process to end, whatever there is to deliver."""
+        return self._last_moment < inf
+
+    def fate(self) -> int | None:
+        """Return the exit code of the process, as far as it can be known; None as long as it may still write."""
+        if not self._gone.is_set():
+            return None
+        try:
+            status = read_status(self._status_path)
+        except OSError:
+            status = None
+        if status is not None:
+            return status
+        return _KILLED if self._was_killed else _CRASHED
+
+    def watch(self, delivery: Delivery, wake: int | None = None) -> None:
+        """Begin to listen, for a delivery.
+
+        Args:
+            delivery: what is to be told.
+            wake: becomes readable when this process is asked to end; None: it is not asked.
+        """
+        Thread(target=self._watch, args=(delivery, wake), name="corelib-lifeline", daemon=True).start()
+
+    def _watch(self, delivery: Delivery, wake: int | None) -> None:
+        poller = select.poll()
+        for fd in (self._reader.fd, self._process, wake):
+            if fd is not None:
+                poller.register(fd, select.POLLIN)
+        self._hear(delivery, self._reader.buffered())
+        while True:
+            ready = {fd for fd, _ in poller.poll(_LOOK_EVERY_S * 1000)}
+            if wake in ready:
+                os.read(wake, 1)
+                self._last_moment = min(self._last_moment, monotonic() + _TERMINATION_S)
+                self._ask(delivery, _TERMINATION_S)
+            if self._reader.fd in ready and not self._is_cut:
+                self._hear(delivery, self._reader.read())
+                if self._reader.is_at_end:
+                    self._is_cut = True
+                    self._was_killed = _was_killed(self._spec.pid)
+                    poller.unregister(self._reader.fd)
+            if not self._gone.is_set() and self._is_over(ready):
+                self._gone.set()
+                self._close(delivery, self._spec.linger_s)
+                delivery.poke()
+            if self._process in ready:
+                poller.unregister(self._process)
+                self._process = None
+            if monotonic() > min(self._last_moment, self._deadline or inf) + _GRACE_S:
+                os._exit(1)  # the transport does not return, and nothing can make it
+
+    def _is_over(self, ready: Container[int]) -> bool:
+        if self._process is not None and self._process in ready:
+            self._was_killed = self._was_killed or _was_killed(self._spec.pid)
+            return True
+        return self._is_cut and not writer_is_live(self._writer_dir)
+
+    def _hear(self, delivery: Delivery, messages: Iterable[Mapping[str, Any]]) -> None:
+        for message in messages:
+            kind = message.get("type")
+            if kind == "poke":
+                delivery.poke()
+            elif kind in {"close", "detach"}:
+                timeout = message.get("timeout")
+                asked = timeout if isinstance(timeout, (int, float)) else 0.0
+                self._close(delivery, max(asked, self._spec.linger_s))
+
+    def _close(self, delivery: Delivery, seconds: float) -> None:
+        """Have all delivered that will ever be there. Whoever waits for it waits less long than this may take."""
+        if self._deadline is None:
+            self._deadline = monotonic() + seconds
+            self._ask(delivery, seconds)
+
+    def _ask(self, delivery: Delivery, seconds: float) -> None:
+        delivery.ask_to_close(min(seconds, self._last_moment - monotonic()))
+
+
+def _process(pid: int) -> int | None:
+    """Return a file descriptor that becomes readable when a process is gone; None where there is no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not on Linux, or not on this one; or the process is gone already
+        return None
+
+
+def _was_killed(pid: int) -> bool:
+    """Return whether a process that is just ending was ended by a signal, if the system still says so.
+
+    Its exit status stands in /proc from before its files are closed until its parent has taken it.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        status = int(fields[_EXIT_CODE_FIELD - 1])
+    except (OSError, IndexError, ValueError):
+        return False
+    return bool(status & _SIGNAL_BITS)

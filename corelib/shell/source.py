@@ -1,0 +1,196 @@
+"""What a delivery reads from: a journal, with an end that is always told.
+
+Law: a record is given once, in its writer's order. A run whose process died without a word gets the end that it
+could not write: known to the backend and not to the journal, under the number that follows its last record. An
+exit code that Python hid is given when it is known, and not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from attrs import evolve
+
+from corelib.errors import JournalError
+from corelib.pure.records import Exit, Header, Record, RunStart
+from corelib.segments import Entry, read_segment, read_writer, segments
+from corelib.tail import Position, Tail
+
+__all__ = ["CompletedSource", "NotYet", "ResumableSource", "Source", "read_start"]
+
+_EXIT_BYTES: Final = 100  # about what it would have been in the journal
+
+
+class NotYet(Exception):
+    """There is more, and nothing of it can be given yet."""
+
+
+class Source(Protocol):
+    """What a delivery reads from."""
+
+    def poll(self, limit: int) -> Sequence[tuple[str, Record, int]]:
+        """Return up to `limit` new records with writer and size; fewer mean that there are no more yet.
+
+        Raises:
+            OSError, JournalError: it cannot be read just now.
+            NotYet: there is more, and nothing of it can be given yet.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+class ResumableSource(Source, Protocol):
+    """A source that a later delivery can take up again."""
+
+    @property
+    def positions(self) -> Mapping[str, Position]:
+        """Where each writer stands after what `poll` has returned so far."""
+        ...
+
+    def seek(self, positions: Mapping[str, Position], *, ended: bool) -> None:
+        """Go on from these positions; `ended`: the end of the run was given before."""
+        ...
+
+    def headers(self) -> Mapping[str, Header]:
+        """Return the header of each writer's current segment, as far as it can be read."""
+        ...
+
+    def before(self, last_seq: Mapping[str, int]) -> Iterator[tuple[str, Record, int]]:
+        """Yield once more what stands up to `last_seq` of each writer, headers included."""
+        ...
+
+
+class CompletedSource:
+    """A journal with an end.
+
+    Args:
+        journal_dir: the directory of the journal.
+        primary: the writer that ends the run.
+        start: how the run began.
+        start_time: when it did, in seconds since the epoch.
+        fate: the exit code of the process that wrote the journal; None as long as it may still write.
+    """
+
+    def __init__(
+        self,
+        journal_dir: Path,
+        *,
+        primary: str,
+        start: RunStart,
+        start_time: float,
+        fate: Callable[[], int | None],
+    ) -> None:
+        self._tail = Tail(journal_dir)
+        self._directory = journal_dir / primary
+        self._primary = primary
+        self._start = start
+        self._start_time = start_time
+        self._fate = fate
+        self._ended = False
+        self._held: Entry | None = None
+        self._headers: list[Entry] = []
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Where each writer stands; an end that is held back counts as not read."""
+        positions = self._tail.positions
+        if self._held is not None:
+            segment, records = positions[self._primary]
+            positions[self._primary] = Position(segment, records - 1)
+        return positions
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether the end is there but for its exit code, which is known when the process is gone."""
+        return self._held is not None
+
+    def poll(self, limit: int) -> list[Entry]:
+        """Return up to `limit` new records.
+
+        Raises:
+            OSError: the journal cannot be read just now.
+            NotYet: the exit code is not known yet.
+        """
+        code = self._fate()  # asked before reading: what a living process wrote in between is read first
+        if self._held is not None and code is not None:
+            held, self._held = self._held, None
+            return [_with_code(held, code)]
+        waiting, self._headers = self._headers, []
+        found = self._tail.poll(max(limit - len(waiting), 1))
+        is_all = len(found) < limit - len(waiting)
+        found = waiting + found
+        for index, entry in enumerate(found):
+            if entry.writer == self._primary and type(entry.record) is Exit:
+                self._ended = True
+                if entry.record.exit_code is None and code is None:
+                    self._held = found.pop(index)
+                elif code is not None:
+                    found[index] = _with_code(entry, code)
+                break  # nothing follows it
+        if is_all and code is not None and not self._ended:
+            self._ended = True
+            found.append(self._missing_end(code))
+        if self._held is not None and all(type(entry.record) is Header for entry in found):
+            # Headers are no records: a delivery that got nothing else would take the journal for wholly read.
+            self._headers = found
+            raise NotYet
+        return found
+
+    def seek(self, positions: Mapping[str, Position], *, ended: bool) -> None:
+        """Go on from these positions; `ended`: the end of the run was given before."""
+        self._tail.seek(positions)
+        self._ended = ended
+
+    def headers(self) -> dict[str, Header]:
+        """Return the header of each writer's current segment, as far as it can be read."""
+        return self._tail.headers()
+
+    def before(self, last_seq: Mapping[str, int]) -> Iterator[Entry]:
+        """Yield once more what stands up to `last_seq` of each writer, headers included."""
+        return self._tail.before(last_seq)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._tail.close()
+
+    def _missing_end(self, code: int) -> Entry:
+        """Return the end that the process did not write, at the time of the last sign of it."""
+        seq, time = self._start.seq, self._start.time
+        for _, path in reversed(segments(self._directory)):
+            records = [entry.record for entry in read_segment(path) if type(entry) is Entry]
+            if records:
+                seq, time = records[-1].seq, max(record.time for record in records)
+                break
+        runtime = max(time - self._start_time, 0.0) + self._start.runtime_offset
+        return Entry(
+            self._primary, Exit(seq=seq + 1, time=time, exit_code=code, runtime=runtime), _EXIT_BYTES
+        )
+
+
+def read_start(journal_dir: Path, writer: str) -> tuple[Header, RunStart]:
+    """Return how a run began, from the journal of the writer that began it.
+
+    Raises:
+        JournalError: that cannot be read.
+        OSError: likewise.
+    """
+    header: Header | None = None
+    for entry in read_writer(journal_dir / writer):
+        record = entry.record if type(entry) is Entry else None
+        if type(record) is Header:
+            header = header or record
+        elif type(record) is RunStart and header is not None:
+            return header, record
+    raise JournalError(f"{journal_dir} does not say how its run began: nobody can be told of it.")
+
+
+def _with_code(entry: Entry, code: int) -> Entry:
+    record = entry.record
+    if type(record) is Exit and record.exit_code is None:
+        return entry._replace(record=evolve(record, exit_code=code))
+    return entry

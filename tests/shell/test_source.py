@@ -1,0 +1,276 @@
+"""A journal with an end that is always told: when it was written, when it was hidden, when it is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corelib.errors import JournalError
+from corelib.pure.records import Exit, Header, Record, Row, RunStart
+from corelib.shell.source import CompletedSource, NotYet, read_start
+from corelib.tail import Position
+from corelib.testing.specimens import TIME
+from tests.couriers import WRITER, RunOnDisk
+
+
+class Fate:
+    """What became of the process."""
+
+    def __init__(self, code: int | None = None) -> None:
+        self.code = code
+
+    def __call__(self) -> int | None:
+        return self.code
+
+
+_opened: list[CompletedSource] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
+def source_of(run: RunOnDisk, fate: Any) -> CompletedSource:
+    source = CompletedSource(run.journal, primary=WRITER, start=run.start, start_time=TIME, fate=fate)
+    _opened.append(source)
+    return source
+
+
+def drain(source: CompletedSource, limit: int = 1000) -> list[tuple[str, Record]]:
+    """Return what can be had now, headers left out."""
+    found: list[tuple[str, Record]] = []
+    while True:
+        try:
+            entries = source.poll(limit)
+        except NotYet:
+            return found
+        found += [(entry.writer, entry.record) for entry in entries if not isinstance(entry.record, Header)]
+        if len(entries) < limit:
+            return found
+
+
+def test_a_living_run_has_no_end(tmp_path: Path) -> None:
+    """As long as the process may write, nothing is added to what it has written."""
+    run = RunOnDisk(tmp_path)
+    run.log(3)
+    source = source_of(run, Fate())
+
+    assert [type(record) for _, record in drain(source)] == [RunStart, Row, Row, Row]
+    assert drain(source) == []
+
+
+def test_an_end_that_was_written_is_the_end(tmp_path: Path) -> None:
+    """A run that ended properly keeps its own exit code, whatever became of the process."""
+    run = RunOnDisk(tmp_path)
+    run.end(exit_code=7)
+    fate = Fate()
+    source = source_of(run, fate)
+    _, ending = drain(source)[-1]
+    assert isinstance(ending, Exit)
+    assert ending.exit_code == 7
+    fate.code = 255
+
+    assert drain(source) == []
+    assert [record for _, record in drain(source_of(run, Fate(255)))][-1] == ending
+
+
+@pytest.mark.parametrize("code", [1, 255])
+def test_a_process_that_died_gets_an_end(tmp_path: Path, code: int) -> None:
+    """A missing end is told once, behind all that was written, under the next number, at the time of the last row."""
+    run = RunOnDisk(tmp_path)
+    run.log(4)
+    fate = Fate()
+    source = source_of(run, fate)
+    drain(source)
+    run.log(1)
+    fate.code = code
+    found = drain(source)
+
+    assert [type(record) for _, record in found] == [Row, Exit]
+    last, ending = found[0][1], found[1][1]
+    assert ending == Exit(seq=last.seq + 1, time=last.time, exit_code=code, runtime=last.time - TIME)
+    assert found[1][0] == WRITER
+    assert drain(source) == []
+    assert not any(isinstance(record, Exit) for _, record in drain(source_of(run, Fate())))
+
+
+@given(rows=st.integers(0, 12), limit=st.integers(1, 6), died_at=st.integers(0, 12))
+def test_the_end_is_last_and_once(
+    tmp_path_factory: Any, rows: int, limit: int, died_at: int
+) -> None:
+    """However reads and writes and death fall together, the end comes once, behind everything else."""
+    run = RunOnDisk(tmp_path_factory.mktemp("run"), segment_bytes=400)
+    fate = Fate()
+    source = source_of(run, fate)
+    found: list[Record] = []
+    for number in range(rows):
+        run.log(1)
+        if number == died_at:
+            break
+        found += [entry.record for entry in source.poll(limit)]
+    fate.code = 1
+    for _ in range(60):
+        found += [entry.record for entry in source.poll(limit)]
+    found = [record for record in found if not isinstance(record, Header)]
+
+    assert [type(record) for record in found] == [RunStart, *[Row] * (len(found) - 2), Exit]
+    assert len(found) - 2 == min(rows, died_at + 1)
+    assert [record.seq for record in found] == sorted({record.seq for record in found})
+    source.close()
+    run.writer.close()
+
+
+def test_the_end_of_a_sealed_journal(tmp_path: Path) -> None:
+    """The number of the end follows the last record also where all segments are sealed."""
+    run = RunOnDisk(tmp_path, segment_bytes=300)
+    run.log(10)
+    run.writer.close()
+    found = drain(source_of(run, Fate(1)))
+
+    assert found[-1][1].seq == found[-2][1].seq + 1
+
+
+def test_other_writers_have_no_end(tmp_path: Path) -> None:
+    """The end of the run is that of its primary writer; children may come before or after it."""
+    run = RunOnDisk(tmp_path)
+    child = run.child()
+    child.row(TIME, None, {"a": 1})
+    found = drain(source_of(run, Fate(1)))
+
+    assert [writer for writer, record in found if isinstance(record, Exit)] == [WRITER]
+    assert "child" in {writer for writer, _ in found}
+
+
+# A hidden exit code.
+
+
+def test_a_hidden_code_is_waited_for(tmp_path: Path) -> None:
+    """An end without a code is held back, and nothing else is; it comes with its code when the process is gone."""
+    run = RunOnDisk(tmp_path)
+    run.log(2)
+    run.end(exit_code=None)
+    fate = Fate()
+    source = source_of(run, fate)
+    assert [type(record) for _, record in drain(source)] == [RunStart, Row, Row]
+    assert source.is_holding
+    with pytest.raises(NotYet):
+        source.poll(10)
+    run.child().row(TIME, None, {"a": 1})
+    assert [writer for writer, _ in drain(source)] == ["child"]
+    with pytest.raises(NotYet):
+        source.poll(10)
+    fate.code = 5
+    (_, ending), *nothing = drain(source)
+
+    assert isinstance(ending, Exit)
+    assert ending.exit_code == 5
+    assert nothing == []
+    assert not source.is_holding
+    assert drain(source) == []
+
+
+def test_headers_alone_are_not_given_while_something_is_held(tmp_path: Path) -> None:
+    """Who got nothing but headers would think that this was all there is; they come with the next record."""
+    run = RunOnDisk(tmp_path)
+    run.end(exit_code=None)
+    source = source_of(run, Fate())
+    drain(source)
+    child = run.child()
+    for _ in range(2):
+        with pytest.raises(NotYet):
+            source.poll(1)
+    child.row(TIME, None, {"a": 1})
+
+    assert [type(entry.record) for entry in source.poll(10)] == [Header, Row]
+
+
+def test_a_code_that_is_known_is_not_waited_for(tmp_path: Path) -> None:
+    """Whoever comes when the process is gone gets the end at once."""
+    run = RunOnDisk(tmp_path)
+    run.end(exit_code=None)
+    _, ending = drain(source_of(run, Fate(3)))[-1]
+
+    assert isinstance(ending, Exit)
+    assert ending.exit_code == 3
+
+
+def test_a_held_end_is_not_passed_by_the_cursor(tmp_path: Path) -> None:
+    """Positions taken while the end is held lead whoever goes on from there to the end."""
+    run = RunOnDisk(tmp_path)
+    run.log(2)
+    run.end(exit_code=None)
+    source = source_of(run, Fate())
+    drain(source)
+    assert source.positions == {WRITER: Position(1, 4)}
+    later = source_of(run, Fate(9))
+    later.seek(source.positions, ended=False)
+    found = drain(later)
+
+    assert [type(record) for _, record in found] == [Exit]
+    assert later.positions == {WRITER: Position(1, 5)}
+
+
+# Going on.
+
+
+def test_an_end_that_was_told_is_not_told_again(tmp_path: Path) -> None:
+    """Who goes on behind the end gets no second one."""
+    run = RunOnDisk(tmp_path)
+    run.log(1)
+    source = source_of(run, Fate(1))
+    drain(source)
+    later = source_of(run, Fate(1))
+    later.seek(source.positions, ended=True)
+
+    assert drain(later) == []
+
+
+def test_what_lies_before_is_read_once_more(tmp_path: Path) -> None:
+    """Up to the given record of each writer, with headers, and nothing behind it."""
+    run = RunOnDisk(tmp_path, segment_bytes=300)
+    run.log(8)
+    child = run.child()
+    child.row(TIME, None, {"a": 1})
+    source = source_of(run, Fate())
+    rows = [record.seq for _, record in drain(source) if isinstance(record, Row)]
+    before = list(source.before({WRITER: rows[3]}))
+
+    assert {entry.writer for entry in before} == {WRITER}
+    assert max(entry.record.seq for entry in before) == rows[3]
+    assert [entry.record.seq for entry in before] == list(range(rows[3] + 1))
+    assert list(source.before({})) == []
+
+
+def test_headers_of_where_one_stands(tmp_path: Path) -> None:
+    """Who goes on in the middle of a segment knows whose it is."""
+    run = RunOnDisk(tmp_path, segment_bytes=300)
+    run.log(8)
+    source = source_of(run, Fate())
+    drain(source)
+    segment = source.positions[WRITER].segment
+    assert segment > 1
+    later = source_of(run, Fate())
+    later.seek({**source.positions, "gone": Position(3, 1)}, ended=False)
+    headers = later.headers()
+
+    assert {name: header.segment for name, header in headers.items()} == {WRITER: segment}
+
+
+def test_how_a_run_began(tmp_path: Path) -> None:
+    """The first header and the start of the run are found; where they are not, nobody guesses."""
+    run = RunOnDisk(tmp_path, segment_bytes=300)
+    run.log(8)
+    header, start = read_start(run.journal, WRITER)
+    assert (header.segment, header.pid, start) == (1, os.getpid(), run.start)
+    run.child()
+    with pytest.raises(JournalError, match="how its run began"):
+        read_start(run.journal, "child")
