@@ -30,6 +30,7 @@ __all__ = [
     "Run",
     "RunView",
     "Settings",
+    "SyncResult",
     "UsageError",
     "UsageTypeError",
     "__version__",
@@ -41,11 +42,13 @@ __all__ = [
     "join",
     "list_runs",
     "log",
+    "login",
     "open_run",
     "run",
     "save",
     "setup",
     "summary",
+    "sync",
 ]
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from corelib.api.core import Current, default
     from corelib.api.reading import RunView as RunView
     from corelib.api.run import Run as Run
+    from corelib.api.syncing import SyncResult as SyncResult
     from corelib.errors import AuthenticationError as AuthenticationError
     from corelib.errors import CommError as CommError
     from corelib.errors import ConfigError as ConfigError
@@ -75,11 +79,13 @@ if TYPE_CHECKING:
     join = default.join
     list_runs = default.list_runs
     log = default.log
+    login = default.login
     open_run = default.open_run
     run: Run | None
     save = default.save
     setup = default.setup
     summary: Current
+    sync = default.sync
 
 _HOMES = {
     **dict.fromkeys(
@@ -101,6 +107,7 @@ _HOMES = {
     "Run": "corelib.api.run",
     "RunView": "corelib.api.reading",
     "Settings": "corelib.pure.settings",
+    "SyncResult": "corelib.api.syncing",
 }
 
 

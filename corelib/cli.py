@@ -43,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: help was asked for (0), or the words are no command (2), as argparse does it.
     """
     arguments = _parser().parse_args(argv)
+    given: object = sys.stdout
+    if given is None:  # closed before we began, as by `>&-`
+        if sys.stderr is not None:
+            print("corelib: standard output is closed, so there is nowhere to answer.", file=sys.stderr)
+        return PROBLEM
     try:
         # Each command is a module of its own, loaded when it is asked for: `--help` stays quick.
         run: Callable[[argparse.Namespace], int] = import_module(arguments.module).run
@@ -124,6 +129,39 @@ def _parser() -> argparse.ArgumentParser:
 
     table = command("resume-table", "print how `init()` decides whether a run is resumed")
     table.add_argument("--markdown", action="store_true", help="as a Markdown table")
+
+    sync = command(
+        "sync", "deliver what runs have recorded; exit code 1 if anything is pending or was rejected"
+    )
+    sync.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        help="a run directory, a directory that holds some, a folder name, a run id, or `latest`",
+    )
+    sync.add_argument("--all", action="store_true", help="all runs that are recorded here")
+    sync.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on until the runs have ended and are delivered; with --all, until interrupted",
+    )
+    sync.add_argument("--dry-run", action="store_true", help="send nothing, and say what would be sent")
+    sync.add_argument("--id", metavar="ID", help="the id to deliver a single run under")
+    sync.add_argument("--project", metavar="NAME", help="the project to deliver to; default: as recorded")
+    sync.add_argument("--entity", metavar="NAME", help="the entity to deliver to; default: as recorded")
+    sync.add_argument(
+        "--transport",
+        metavar="SPEC",
+        help="a transport's name or a URL, as file:///mnt/backup; default: the settings transport or base_url",
+    )
+    sync.add_argument(
+        "--jobs",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="how many runs are delivered at a time; default: 1",
+    )
+    _json(sync)
 
     login = command("login", "keep the API key of a server in the netrc file, for the runs to come")
     login.description = (

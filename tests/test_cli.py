@@ -22,7 +22,7 @@ from corelib import cli
 from corelib.commands import verify
 from corelib.pure.resume_listing import format_table
 
-COMMANDS = ("demo", "ls", "show", "tail", "verify", "settings", "resume-table", "doctor", "login")
+COMMANDS = ("demo", "ls", "show", "tail", "verify", "settings", "resume-table", "doctor", "login", "sync")
 
 
 class Answer(NamedTuple):
@@ -760,3 +760,31 @@ def test_demo_is_a_command(ask: Ask, tmp_path: Path) -> None:
     assert answer.status == 0
     assert "journals" in answer.out
     assert len(ask("ls", tmp_path / "there", "--json").document) == 4
+
+
+@pytest.mark.parametrize("command", ["ls", "settings", "resume-table", "doctor"])
+def test_a_closed_standard_output_is_a_problem_and_no_traceback(command: str, tmp_path: Path) -> None:
+    """With `>&-` there is nowhere to answer: one line says so, and the exit code is 1."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "{sys.executable}" -m corelib.cli {command} >&-'],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["corelib: standard output is closed, so there is nowhere to answer."]
+
+
+def test_verify_misses_the_directory_that_a_run_continues(ask: Ask, run_dir: Path) -> None:
+    """Rows that lay in a part of the run which is gone are named as missing."""
+    run_id = corelib.open_run(run_dir).id
+    with corelib.init(id=run_id, resume="must", mode="offline") as resumed:
+        resumed.log({"loss": 0.0})
+    shutil.rmtree(run_dir)
+
+    answer = ask("verify", run_id)
+
+    assert answer.status == 1
+    assert f"missing: it continues {run_dir.name}, which is not there" in answer.out

@@ -142,3 +142,19 @@ def test_demo_says_when_rows_are_missing(
 
     assert tell(str(tmp_path)) == 1
     assert "PROBLEM: 600 rows were logged and 597 read back." in capsys.readouterr().out
+
+
+def test_the_demo_where_the_current_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It records where it is told to, and the commands that it ends with name that place."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    status = tell(str(tmp_path / "there"))
+    monkeypatch.chdir(tmp_path)
+
+    assert status == 0
+    assert f"corelib ls {tmp_path / 'there' / 'wandb'}" in capsys.readouterr().out

@@ -21,8 +21,9 @@ __all__ = ["attach"]
 
 def attach(plan: Plan) -> Run:
     """Return the run of `plan` in this process; `plan` is that of a secondary writer."""
-    for run in default.active:
-        if run.id == plan.run_id and run.writes_to(plan.directory):
+    # In a forked child no run is active, and the current one may be that of the parent, which the child writes to.
+    for run in (*default.active, default.current):
+        if run is not None and run.id == plan.run_id and run.writes_to(plan.directory):
             return run  # type: ignore[no-any-return]  # the session keeps runs
     settings = plan.settings
     run = Run(

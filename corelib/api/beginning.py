@@ -1,42 +1,49 @@
 """From agreed settings to a run that has begun: mode, resume decision, directories, journal, couriers.
 
-Law: the resume machine decides before anything is made; what is made is taken away again if a later step fails. The
-marker file is touched last, when the journal holds the start of the run.
+Law: the resume machine decides before anything is made; what is made is taken away again if a later step fails, a
+Ctrl-C included: `undo` holds how, step by step. The marker file is touched last, when everything else stands.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from attrs import frozen
 
-from corelib.api.destination import Destination, choose_destination, start_couriers
+from corelib.api.destination import (
+    Carrier,
+    Destination,
+    Listeners,
+    choose_destination,
+    close_at_once,
+    start_couriers,
+)
 from corelib.api.identity import Plan
 from corelib.api.run import Run
-from corelib.errors import UsageError
+from corelib.errors import JournalError, UsageError
 from corelib.journal import JournalWriter
 from corelib.pure.ids import ENTROPY_BYTES, generate_run_id
 from corelib.pure.paths import latest_run, resume_file
 from corelib.pure.records import RunStart
 from corelib.pure.repository import UNCATEGORIZED
-from corelib.pure.resume import Decision, Requested
+from corelib.pure.resume import Decision, Requested, UpsertAnswered
 from corelib.shell.debug_log import attach_log, detach_log
-from corelib.shell.directories import RunDirectory, link, make_run_directory
+from corelib.shell.directories import RunDirectory, link, linked, make_run_directory, unlink
 from corelib.shell.drive import ResumeDriver
 from corelib.shell.marker import MarkerFile
 
 if TYPE_CHECKING:
-    from corelib.ports import RunRef
+    from corelib.ports import CompleteTransport, RunRef
     from corelib.pure.config import Merged
     from corelib.pure.remote import Answer
     from corelib.pure.resolve import Resolution
     from corelib.pure.resume_table import Place, Policy
     from corelib.pure.settings import Settings
     from corelib.pure.sources import Identity as Names
-    from corelib.shell.courier import Courier
     from corelib.shell.report import Report
     from corelib.shell.session import Session
 
@@ -72,31 +79,70 @@ def begin(beginning: Beginning) -> Run:
         CommError: an answer of the server was needed, and there was none.
     """
     destination = choose_destination(beginning.resolution, beginning.data_directory, report=beginning.report)
-    data = beginning.data_directory
     if not destination.keeps_journal:
         driver = ResumeDriver(ask_disk=_nothing_there)
         decision = _decided(driver, beginning, "disabled")
-        return _start(beginning, destination, driver, decision, None)
-    marker = MarkerFile(resume_file(Path(data), beginning.names.directory))
-    driver = ResumeDriver(
-        ask_disk=lambda run_id, timeout: _ask_disk(beginning, data, run_id, timeout),
-        marker=marker,
-        budget_s=beginning.settings.init_timeout,
-    )
-    decision = _decided(driver, beginning, destination.mode)
+        return _start(beginning, destination, driver, decision, None, ExitStack())
+    driver = _driver(beginning, destination.server)
+    mode = "online" if destination.server is not None else "offline"
+    decision = _decided(driver, beginning, mode)
+    if decision.deferred:
+        destination = destination.offline()
     made = make_run_directory(
-        data,
+        beginning.data_directory,
         mode=destination.mode,
         run_id=decision.run_id,
         start_time=beginning.start_time,
         fallback_name=beginning.names.directory,
         warn=beginning.report.warn,
     )
-    try:
-        return _start(beginning, destination, driver, decision, made)
-    except BaseException:
-        made.take_away()
-        raise
+    with ExitStack() as undo:
+        undo.callback(made.take_away)
+        run = _start(beginning, destination, driver, decision, made, undo)
+        undo.pop_all()
+    return run
+
+
+def _driver(beginning: Beginning, server: Carrier | None) -> ResumeDriver:
+    """Return what performs the resume machine's wishes. The server's transport is loaded when it is asked first."""
+    data = beginning.data_directory
+    loaded: list[CompleteTransport] = []
+
+    def transport() -> CompleteTransport:
+        if not loaded:
+            loaded.append(cast("Carrier", server).load())  # nobody is asked where there is none
+        return loaded[0]
+
+    def lookup(run_id: str, timeout: float) -> Answer:
+        return transport().lookup(_address(beginning.settings, run_id, None), timeout)
+
+    def create(run_id: str, timeout: float) -> UpsertAnswered:
+        run = _address(beginning.settings, run_id, None)
+        return transport().create(run, _provisional_start(beginning), timeout)
+
+    return ResumeDriver(
+        ask_disk=lambda run_id, timeout: _ask_disk(beginning, data, run_id, timeout),
+        marker=MarkerFile(resume_file(Path(data), beginning.names.directory)),
+        ask_server=None if server is None else lookup,
+        create=None if server is None else create,
+        budget_s=beginning.settings.init_timeout,
+    )
+
+
+def _provisional_start(beginning: Beginning) -> RunStart:
+    """Return how the run would begin if it is new, for a backend that says who was first."""
+    settings = beginning.settings
+    new = Decision(
+        action="new",
+        rule="",
+        reason="",
+        run_id="",
+        config=beginning.config.tree,
+        tags=settings.run_tags or (),
+        notes=settings.run_notes,
+        name=settings.run_name,
+    )
+    return RunStart(seq=1, time=beginning.start_time, **_start_fields(settings, new, "online"))
 
 
 def _nothing_there(run_id: str, timeout: float) -> Answer:  # noqa: ARG001  a lookup's signature
@@ -106,21 +152,15 @@ def _nothing_there(run_id: str, timeout: float) -> Answer:  # noqa: ARG001  a lo
 
 
 def _ask_disk(beginning: Beginning, data: str, run_id: str, timeout: float) -> Answer:
-    from corelib.ports import RunRef
     from corelib.shell.wiring import load_transport
 
-    transport: Any = load_transport("file", data)
-    return transport.lookup(RunRef(run_id=run_id, project=_project(beginning.settings)), timeout)  # type: ignore[no-any-return]
+    disk = cast("CompleteTransport", load_transport("file", data))
+    return disk.lookup(_address(beginning.settings, run_id, None), timeout)
 
 
 def _decided(driver: ResumeDriver, beginning: Beginning, mode: str) -> Decision:
     settings = beginning.settings
     provenance = beginning.resolution.provenance
-    for run in beginning.session.active:
-        if run.id == settings.run_id and mode != "disabled" and not run.disabled:
-            raise UsageError(
-                f"Run id {run.id} is in use by another run of this process: finish that one first."
-            )
     decision = driver.decide(
         Requested(
             policy=cast("Policy", settings.resume),
@@ -129,7 +169,7 @@ def _decided(driver: ResumeDriver, beginning: Beginning, mode: str) -> Decision:
             mode=cast("Place", mode),
             force=settings.force,
             fresh_id=beginning.fresh_id,
-            can_lookup=False,
+            can_lookup=mode == "online",
             config=beginning.config.tree,
             tags=settings.run_tags,
             notes=settings.run_notes,
@@ -149,33 +189,16 @@ def _start(
     driver: ResumeDriver,
     decision: Decision,
     made: RunDirectory | None,
+    undo: ExitStack,
 ) -> Run:
     """Open the journal, write how the run begins, start what carries it, and make it known."""
     settings, report = beginning.settings, beginning.report
     plan = _plan(beginning, destination, decision, made)
-    journal = None
-    couriers: list[Courier] = []
+    journal = start = None
     if made is not None:
-        journal = JournalWriter(
-            Path(made.paths.journal),
-            run_id=plan.run_id,
-            writer=plan.writer,
-            start_time=plan.start_time,
-            now=plan.start_time,
-            host=plan.host,
-            primary=True,
-        )
+        journal, start = _open_journal(plan, made, _start_fields(settings, decision, destination.mode), undo)
+        undo.callback(detach_log, report)
         attach_log(report, made.paths)
-        try:
-            start = cast(
-                "RunStart",
-                journal.append(RunStart, time=plan.start_time, **_start_fields(plan, destination.mode)),
-            )
-        except BaseException:
-            journal.close()
-            raise
-        if destination.transports:
-            couriers = start_couriers(destination, _address(plan), start, report)
 
     def ended(run: Run, exit_code: int | None) -> None:
         for warning in driver.run_finished(exit_code):
@@ -189,19 +212,72 @@ def _start(
         plan,
         journal=journal,
         report=report,
-        couriers=couriers,
         on_end=ended,
         read_text=beginning.read_config_file,
     )
+    if start is not None and destination.carriers:
+        listeners = Listeners(report=report.warn, found=run.take_remote, stopped=run.take_stop)
+        couriers = start_couriers(
+            destination,
+            _address(settings, plan.run_id, plan.directory),
+            start,
+            writer=plan.writer,
+            in_process=settings.delivery == "process",
+            listeners=listeners,
+        )
+        undo.callback(close_at_once, couriers)
+        run.give_couriers(couriers)
+    if made is not None:
+        latest = latest_run(Path(made.data))
+        undo.callback(_link_back, latest, linked(latest), report)
+        link(latest, made.paths.folder, report.debug)
+        # A reason that was a warning has been read already.
+        reason = "" if decision.reason in decision.warnings else f"{decision.reason} "
+        report.say(f"run {run.id} of project {run.project} ({destination.mode}): {reason}{run.sync_dir}")
+    undo.callback(_withdraw, beginning.session, run, beginning.session.current)
+    beginning.session.started(run, make_current=beginning.make_current)
     for warning in driver.run_started():
         report.warn(warning)
-    if made is not None:
-        link(latest_run(Path(made.data)), made.paths.folder, report.debug)
-        report.say(
-            f"run {run.id} of project {run.project} ({settings.mode}): {decision.reason} {run.sync_dir}"
-        )
-    beginning.session.started(run, make_current=beginning.make_current)
     return run
+
+
+def _open_journal(
+    plan: Plan, made: RunDirectory, fields: dict[str, Any], undo: ExitStack
+) -> tuple[JournalWriter, RunStart]:
+    """Open the journal, and write how the run begins.
+
+    Raises:
+        JournalError: the disk is full, or does not work.
+    """
+    try:
+        journal = JournalWriter(
+            Path(made.paths.journal),
+            run_id=plan.run_id,
+            writer=plan.writer,
+            start_time=plan.start_time,
+            now=plan.start_time,
+            host=plan.host,
+            primary=True,
+        )
+        undo.callback(journal.close)
+        return journal, cast("RunStart", journal.append(RunStart, time=plan.start_time, **fields))
+    except OSError as error:
+        raise JournalError(
+            f"The journal of run {plan.run_id} cannot be begun in {made.data} ({error.strerror or error}): make room "
+            "there, or give init(dir=…) another directory."
+        ) from error
+
+
+def _link_back(latest: Path, former: str | None, report: Report) -> None:
+    if former is None:
+        unlink(latest, report.debug)
+    elif linked(latest) != former:
+        link(latest, former, report.debug)
+
+
+def _withdraw(session: Session, run: Run, former: Run | None) -> None:
+    session.ended(run)
+    session.current = former
 
 
 def _plan(
@@ -226,16 +302,15 @@ def _plan(
     )
 
 
-def _start_fields(plan: Plan, mode: str) -> dict[str, Any]:
-    settings, decision = plan.settings, plan.decision
+def _start_fields(settings: Settings, decision: Decision, mode: str) -> dict[str, Any]:
     return {
         "project": _project(settings),
         "entity": settings.entity,
-        "name": plan.name,
+        "name": decision.name,
         "group": settings.run_group,
         "job_type": settings.run_job_type,
-        "notes": plan.notes,
-        "tags": plan.tags,
+        "notes": decision.notes,
+        "tags": decision.tags,
         "mode": mode,
         "resumed": decision.action == "resumed",
         "starting_step": decision.starting_step,
@@ -249,15 +324,10 @@ def _start_fields(plan: Plan, mode: str) -> dict[str, Any]:
     }
 
 
-def _address(plan: Plan) -> RunRef:
+def _address(settings: Settings, run_id: str, directory: str | None) -> RunRef:
     from corelib.ports import RunRef
 
-    return RunRef(
-        run_id=plan.run_id,
-        project=_project(plan.settings),
-        entity=plan.settings.entity,
-        directory=plan.directory,
-    )
+    return RunRef(run_id=run_id, project=_project(settings), entity=settings.entity, directory=directory)
 
 
 def _project(settings: Settings) -> str:

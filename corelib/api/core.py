@@ -19,6 +19,7 @@ from corelib.shell.session import Session
 if TYPE_CHECKING:
     from corelib.api.reading import RunView
     from corelib.api.run import Run
+    from corelib.api.syncing import SyncResult
     from corelib.pure.receipt import Receipt
     from corelib.pure.settings import Settings
 
@@ -107,6 +108,7 @@ class Core:
         Raises:
             UsageError: an argument or setting is wrong, or `resume` forbids this run.
             ConfigError: the config cannot be read.
+            JournalError: the journal cannot be begun, as on a full disk.
             CommError: `force`, "must" or "never" needs an answer of the server and there was none.
         """
         from corelib.api.init import Call, start
@@ -140,6 +142,64 @@ class Core:
             },
         )
         return start(self.names, self.session, call)
+
+    def login(
+        self,
+        key: str | None = None,
+        host: str | None = None,
+        anonymous: str | None = None,
+        relogin: bool | None = None,
+        force: bool | None = None,
+        verify: bool = False,
+        timeout: float | None = None,
+    ) -> bool:
+        """Find, verify or ask for the API key of a server; return whether there is one to go online with.
+
+        A key that is given is verified first and then kept in the netrc file, with mode 0600. Only this call and the
+        command line ever ask a person, and only at a terminal. After `init()`, and where the mode is offline or
+        disabled, it has no effect.
+
+        Args:
+            key: the key to log in with.
+            host: the server's address, by default the setting base_url.
+            anonymous: "allow" or "must" have a key without an account, where the server offers it; "never".
+            relogin: pass over the keys that are there already.
+            force: raise an error rather than stay offline.
+            verify: have the server check a key that was found, too.
+            timeout: seconds to wait for a person, and for the server if that is less than http_timeout.
+
+        Raises:
+            AuthenticationError: the key is malformed, or the server rejected it.
+            CommError: with `force`, the server did not answer.
+            UsageError: with `force`, there is no key and nobody to give one; or an argument is wrong.
+        """
+        from corelib.api.login import login
+
+        return login(
+            self.names,
+            self.session,
+            key=key,
+            host=host,
+            anonymous=anonymous,
+            relogin=relogin,
+            force=force,
+            verify=verify,
+            timeout=timeout,
+        )
+
+    def sync(self, paths: Sequence[str | os.PathLike[str]] = (), **words: Any) -> list[SyncResult]:
+        """Deliver recorded runs, as often as you like: finished, crashed or still running; see `corelib sync`.
+
+        Args:
+            paths: run directories, directories that hold some, names of run directories, run ids, or "latest".
+            words: the other fields of `corelib.api.syncing.SyncRequest`: everything, transport, dry_run, jobs, ….
+
+        Raises:
+            UsageError: a run or a destination that is not there, or contradictory words.
+        """
+        from corelib.api.syncing import SyncRequest, sync
+
+        return sync(self.names, self.session, SyncRequest(paths=paths, **words))
 
     def setup(self, settings: Settings | Mapping[str, Any] | None = None) -> None:
         """Set settings for all runs that this core starts from now on: above the environment, below `init()`'s own.

@@ -116,7 +116,7 @@ class Identity:
     @property
     def path(self) -> str:
         """entity/project/id, without the parts that are unknown."""
-        return run_path(self.settings.entity, self.project, self.id)
+        return run_path(self.entity or None, self.project, self.id)
 
     @property
     def url(self) -> str | None:

@@ -48,7 +48,13 @@ class Call:
 
 def start(names: Names, session: Session, call: Call) -> Run:
     """Start, resume, return or refuse a run, as `call` and the rules say."""
-    gathered = gather(names, arguments=call.arguments, settings=call.settings, setup=session.setup)
+    gathered = gather(
+        names,
+        arguments=call.arguments,
+        settings=call.settings,
+        login=session.login,
+        setup=session.setup,
+    )
     resolution = resolve(gathered.layers, gathered.problems)
     settings = resolution.settings
     report = Report(names.name, silent=settings.silent, quiet=settings.quiet)
@@ -88,11 +94,11 @@ def check_setup(names: Names, settings: Settings | Mapping[str, Any] | None) -> 
 
 def runs_directory(names: Names, session: Session) -> str:
     """Return the directory that `init()` would put its run into, as the surroundings are now."""
-    return _gathered(names, session.setup).data_directory
+    return _gathered(names, session.setup, session.login).data_directory
 
 
-def _gathered(names: Names, setup: object) -> Gathered:
-    gathered = gather(names, setup=setup)
+def _gathered(names: Names, setup: object, login: object = None) -> Gathered:
+    gathered = gather(names, login=login, setup=setup)
     resolve(gathered.layers, gathered.problems)
     return gathered
 

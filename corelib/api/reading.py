@@ -15,7 +15,7 @@ from corelib.errors import JournalError, MissingDependency, UsageError
 from corelib.pure.lifecycle import state_of
 from corelib.pure.paths import RunPaths
 from corelib.pure.replay import Replay
-from corelib.segments import Damage, is_live, read, run_directories
+from corelib.segments import Damage, Entry, is_live, read, run_directories, writers
 from corelib.shell.ending import read_status
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RunView:
     def _fold(self) -> Replay:
         if self._folded is None:
             replay, damage = Replay(), []
-            for entry in read(self.path / "journal"):
+            for entry in self._entries():
                 if isinstance(entry, Damage):
                     damage.append(entry)
                 else:
@@ -61,6 +61,11 @@ class RunView:
                 replay.finish()
             self._folded, self._damage = replay, damage
         return self._folded
+
+    def _entries(self) -> Iterator[Entry | Damage]:
+        journal = self.path / "journal"
+        # Whose process was killed while it made the journal has none yet, and must not hide the runs beside it.
+        return read(journal) if writers(journal) else iter(())
 
     @property
     def id(self) -> str:
@@ -179,12 +184,18 @@ class RunView:
         return sorted(path.relative_to(root).as_posix() for path in found)
 
     @property
+    def continues(self) -> str | None:
+        """The name of the run directory that this one continues, whether or not it is still there."""
+        start = self._fold().start
+        return start.previous if start else None
+
+    @property
     def previous(self) -> RunView | None:
         """The run directory that this one continues, if it is still there."""
-        start = self._fold().start
-        if start is None or start.previous is None:
+        name = self.continues
+        if name is None:
             return None
-        path = self.path.parent / start.previous
+        path = self.path.parent / name
         return RunView(path) if path != self.path and (path / "journal").is_dir() else None
 
     def history(self, keys: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -218,7 +229,7 @@ class RunView:
 
     def _own_rows(self) -> Iterator[dict[str, Any]]:
         replay = Replay()
-        for entry in read(self.path / "journal"):
+        for entry in self._entries():
             if not isinstance(entry, Damage):
                 for row in replay.feed(entry.writer, entry.record):
                     yield row.flat()
@@ -227,7 +238,7 @@ class RunView:
 
     def records(self) -> Iterator[Record]:
         """Yield the records of this run directory as they were journalled."""
-        for entry in read(self.path / "journal"):
+        for entry in self._entries():
             if not isinstance(entry, Damage):
                 yield entry.record
 
@@ -265,12 +276,11 @@ def open_run(path_or_id: str | os.PathLike[str], root: str | os.PathLike[str]) -
         JournalError: the directory holds no journal.
     """
     text = os.fspath(path_or_id)
-    if text == LATEST:
-        text = "latest-run"
-    candidates = [Path(text)] if os.sep in text or Path(text).is_dir() else []
-    candidates.append(Path(root) / text)
+    candidates = [Path(text)] if os.sep in text or os.path.isdir(text) else []
+    candidates.append(Path(root) / ("latest-run" if text == LATEST else text))
     for candidate in candidates:
-        if candidate.is_dir():
+        # Not Path.is_dir, which raises where a text is too long for a path.
+        if os.path.isdir(candidate):
             return RunView(candidate.resolve())
     # The folder of a run that began in the same second as another with its id ends in a number.
     found = [view for view in list_runs(root) if text in view.path.name and view.id == text]

@@ -244,10 +244,12 @@ class Recording(Identity):
 
     def _record_config(self, update: dict[str, Any], remove: tuple[str, ...]) -> None:
         with self._lock:
+            self._check("config")
             self._append(ConfigChange, update=update, remove=remove)
 
     def _record_summary(self, update: dict[str, Any], remove: tuple[str, ...]) -> None:
         with self._lock:
+            self._check("summary")
             self._reduce()
             self._append(SummaryChange, update=update, remove=remove)
             self._reduction.change(update, remove)
@@ -259,7 +261,7 @@ class Recording(Identity):
 
     # Fork and spawn.
 
-    def after_fork_in_child(self) -> None:
+    def _become_secondary(self) -> None:
         """Become a secondary writer: the parent's journal, lock and ending are none of the child's business."""
         self._lock = RLock()
         if self._journal is not None:

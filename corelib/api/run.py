@@ -8,7 +8,7 @@ it is counted in the receipt and said once. How rows are recorded is in `corelib
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import index
 from pathlib import Path
 from time import time
@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from corelib.api.carried import Carried
 from corelib.api.config import Config
 from corelib.api.config import renew_lock as renew_config_lock
 from corelib.api.identity import Plan
-from corelib.api.no_effect import NoEffectCalls
-from corelib.api.recording import journal_directory
 from corelib.api.summary import Summary
 from corelib.api.summary import renew_lock as renew_summary_lock
 from corelib.errors import UsageError, UsageTypeError
@@ -34,22 +33,18 @@ from corelib.pure.records import Alert, Exit, FileSaved, MetricDefined, Preempti
 
 if TYPE_CHECKING:
     from corelib.journal import JournalWriter
-    from corelib.pure.outcomes import Ledger
-    from corelib.shell.courier import Courier
     from corelib.shell.report import Report
 
 __all__ = ["Run"]
 
 
-class Run(NoEffectCalls):
+class Run(Carried):
     """One run: identity, config, history, summary, ending. Made by `init()`; a context manager that finishes itself."""
 
     __slots__ = (
         "__weakref__",
         "_config",
-        "_couriers",
         "_exit_code",
-        "_name",
         "_notes",
         "_on_end",
         "_receipt",
@@ -63,13 +58,11 @@ class Run(NoEffectCalls):
         *,
         journal: JournalWriter | None,
         report: Report,
-        couriers: Sequence[Courier] = (),
         on_end: Callable[[Run, int | None], None],
         read_text: Callable[[str], str],
     ) -> None:
         """Begin. For `init()`: `on_end` is told of the end with its exit code, before the receipt is final."""
         super().__init__(plan, journal=journal, report=report)
-        self._couriers = list(couriers)
         self._on_end = on_end
         self._exit_code: int | None = None
         self._receipt: Receipt | None = None
@@ -87,13 +80,13 @@ class Run(NoEffectCalls):
             read=self._read_summary, record=self._record_summary, writable=lambda: self._check("summary")
         )
 
-    def after_fork_in_child(self) -> None:
-        """Become a secondary writer; what was given to transports stays the parent's business."""
-        super().after_fork_in_child()
+    def after_fork_in_child(self, on_end: Callable[[Run], None]) -> None:
+        """Become a secondary writer, whose end is not the run's; what transports carry stays the parent's business."""
+        self._become_secondary()
         renew_config_lock(self._config)
         renew_summary_lock(self._summary)
-        self._couriers = []
-        self._on_end = _keep_quiet
+        self._abandon_couriers()
+        self._on_end = lambda run, _: on_end(run)
 
     # The end.
 
@@ -141,7 +134,7 @@ class Run(NoEffectCalls):
             self._plain = False
             if self._plan.primary:
                 self._append(Exit, exit_code=exit_code, runtime=self._runtime(time()))
-            self._receipt = receipt = self._account({})
+            self._receipt = receipt = self._account({}, exit_code)
         return self._close(receipt, exit_code, timeout)
 
     def _close(self, receipt: Receipt, exit_code: int | None, timeout: float | None) -> Receipt:
@@ -151,37 +144,9 @@ class Run(NoEffectCalls):
             self._journal.close()
             for problem in self._journal.problems:
                 self._report.debug(problem)
-        self._receipt = receipt = self._account(transports)
+        self._receipt = receipt = self._account(transports, exit_code)
         self._on_end(self, exit_code)
         return receipt
-
-    def _close_couriers(self, timeout: float | None) -> Mapping[str, Ledger]:
-        """Have delivered what is there, within the time; what is left is pending, and nothing of it is lost."""
-        if not self._couriers:
-            return {}
-        from corelib.shell.courier import close_all
-
-        ledgers = close_all(self._couriers, self.settings.finish_timeout if timeout is None else timeout)
-        written = self._journal.seq if self._journal is not None else 0
-        names = (courier.name for courier in self._couriers)
-        return {name: ledger.including(written) for name, ledger in zip(names, ledgers, strict=True)}
-
-    def _account(self, transports: Mapping[str, Ledger]) -> Receipt:
-        rejected = sum(self._reasons.values())
-        pending = min(max((one.pending for one in transports.values()), default=0), self._accepted - rejected)
-        return Receipt(
-            run_id=self.id,
-            state=self._state,
-            exit_code=self._exit_code,
-            accepted=self._accepted,
-            delivered=self._accepted - rejected - pending,
-            pending=pending,
-            rejected=rejected,
-            reasons=dict(self._reasons),
-            invalid=self._invalid,
-            journal=str(journal_directory(self._plan)) if self._plan.directory else None,
-            transports=transports,
-        )
 
     def __enter__(self) -> Run:  # noqa: PYI034  `Self` is of Python 3.11
         """Return the run itself."""
@@ -248,6 +213,8 @@ class Run(NoEffectCalls):
         for warning in saved.warnings:
             self._report.warn(warning, once=warning)
         with self._lock:
+            # Again: linking and copying take their time, and another thread may have finished meanwhile.
+            self._check("save")
             for name in saved.names:
                 self._append(FileSaved, path=name, policy=policy)
         return saved.paths
@@ -356,7 +323,7 @@ class Run(NoEffectCalls):
     @property
     def receipt(self) -> Receipt:
         """What became of every row so far; final after `finish()`."""
-        return self._receipt if self._receipt is not None else self._account({})
+        return self._receipt if self._receipt is not None else self._account({}, self._exit_code)
 
     # As a value.
 
@@ -376,7 +343,11 @@ class Run(NoEffectCalls):
         """Pickle to what another process needs to write to the same run."""
         from corelib.api.attach import attach
 
-        return attach, (evolve(self._plan, primary=False, config=self._config.as_dict()),)
+        settings = self.settings
+        if settings.transport is not None:
+            # It may be an object that cannot be pickled, and only the process that called `init()` feeds it.
+            settings = settings.copy(transport="file")
+        return attach, (evolve(self._plan, primary=False, settings=settings, config=self._config.as_dict()),)
 
 
 def _exit_code(value: object) -> int:
@@ -387,7 +358,3 @@ def _exit_code(value: object) -> int:
     except TypeError:
         message = f"finish(exit_code=…) must be an integer, not {type(value).__name__} ({value!r})."
         raise UsageTypeError(message) from None
-
-
-def _keep_quiet(run: Run, exit_code: int | None) -> None:
-    """Stand in for `on_end` in a child, whose end is not the end of the run."""

@@ -35,7 +35,7 @@ def save_files(pattern: object, base_path: object, policy: str, files: Path) -> 
     Raises:
         UsageTypeError: pattern or base path is not a path.
         UsageError: an unknown policy, or a path that climbs above `base_path`.
-        OSError: a file can be neither linked nor copied.
+        OSError: the current directory cannot be found.
     """
     text = _path(pattern, "save(glob_str)")
     if policy not in POLICIES:
@@ -57,8 +57,14 @@ def save_files(pattern: object, base_path: object, policy: str, files: Path) -> 
             message = f"{source} lies above base_path {base}: save() keeps the path below it."
             raise UsageError(message)
         target = files / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _place(Path(os.path.abspath(source)), target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _place(Path(os.path.abspath(source)), target)
+        except (
+            OSError
+        ) as error:  # one file is no reason to leave the others out, or to forget those that stand
+            warnings.append(f"save() left {source} out: {error.strerror or error}.")
+            continue
         paths.append(str(target))
         names.append(Path(name).as_posix())
     return Saved(paths, names, warnings)
@@ -68,7 +74,10 @@ def _path(value: object, what: str) -> str:
     if not isinstance(value, (str, bytes, os.PathLike)):
         message = f"{what} must be a path, not {type(value).__name__}."
         raise UsageTypeError(message)
-    return os.fsdecode(value)
+    text = os.fsdecode(value)
+    if "\0" in text:
+        raise UsageError(f"{what} is no path: {text!r} holds a null character.")
+    return text
 
 
 def _base(text: str, base_path: object, files: Path, warnings: list[str]) -> str:

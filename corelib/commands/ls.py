@@ -1,4 +1,4 @@
-"""`corelib ls [DIR]`: the runs of a directory."""
+"""`corelib ls [DIR]`: the runs of a directory, and what of them is pending at the destinations they were sent to."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 from corelib.api.core import default
 from corelib.api.reading import RunView
 from corelib.commands.selection import print_json, runs_directory
+from corelib.shell.cursor import read_cursors
+from corelib.shell.survey import survey
 from corelib.terminal import duration, emit, moment, table
 
 __all__ = ["run"]
 
-_HEADINGS = ("run", "project", "name", "state", "started", "runtime", "folder")
+_HEADINGS = ("run", "project", "name", "state", "started", "runtime", "pending", "folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif not views:
         emit([f"No runs in {directory}."])
     else:
-        emit(table(_HEADINGS, [_cells(view) for view in views], "<<<<<><"))
+        emit(table(_HEADINGS, [_cells(view) for view in views], "<<<<<>><"))
     return 0
 
 
@@ -37,6 +39,7 @@ def _cells(view: RunView) -> tuple[Any, ...]:
         view.state,
         moment(view.start_time),
         duration(view.runtime),
+        max(_pending(view).values(), default=None),
         view.path.name,
     )
 
@@ -51,6 +54,14 @@ def _document(view: RunView) -> dict[str, Any]:
         "start_time": view.start_time,
         "runtime": view.runtime,
         "resumed": view.resumed,
+        "pending": _pending(view),
         "tags": list(view.tags),
         "path": str(view.path),
     }
+
+
+def _pending(view: RunView) -> dict[str, int]:
+    """Return how many records each destination has not settled yet, as far as the run was ever sent to one."""
+    cursors = read_cursors(str(view.path))
+    written = survey(view.path).written if cursors else 0
+    return {name: max(written - cursor.ledger.accepted, 0) for name, cursor in cursors.items()}

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def resolve_here() -> tuple[Gathered, Resolution | None]:
     """Return what is said here, and what it amounts to: None where a value is so wrong that `init()` would raise."""
-    gathered = gather(default.names, setup=default.session.setup)
+    gathered = gather(default.names, login=default.session.login, setup=default.session.setup)
     if any(problem.fatal for problem in gathered.problems):
         return gathered, None
     return gathered, resolve(gathered.layers, gathered.problems)

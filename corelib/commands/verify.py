@@ -41,7 +41,12 @@ class Verdict(NamedTuple):
 def run(arguments: argparse.Namespace) -> int:
     """Check one run; 1 if anything is wrong with its journal."""
     view = select(arguments.run, arguments.dir)
-    examined = {(journal := Path(part.path) / "journal"): examine(journal) for part in parts(view)}
+    chain = parts(view)
+    examined = {(journal := Path(part.path) / "journal"): examine(journal) for part in chain}
+    oldest = chain[0]
+    if oldest.continues is not None and oldest.previous is None:
+        reason = f"it continues {oldest.continues}, which is not there with its rows"
+        examined[Path(oldest.path) / "journal"].findings.insert(0, Finding("", "", 0, 0, "missing", reason))
     if arguments.json:
         print_json({"run": view.id, "journals": [_document(*pair) for pair in examined.items()]})
     else:

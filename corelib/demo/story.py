@@ -7,6 +7,7 @@ nothing else.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -117,7 +118,7 @@ def _show(trained: Sequence[Trained], directories: Sequence[Path]) -> int:
     emit(f"  {directory / 'journal'}" for directory in directories)
     resumed = corelib.open_run(directories[-1])
     root = directories[-1].parent
-    here = root == Path.cwd() / root.name
+    here = os.path.isdir(root.name) and os.path.samefile(root.name, root)
     emit(
         [
             "",

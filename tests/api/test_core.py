@@ -146,3 +146,19 @@ def test_several_transports_at_once() -> None:
 
     assert [row["n"] for row in first.rows(run.id)] == [row["n"] for row in second.rows(run.id)] == [1]
     assert list(run.receipt.transports) == ["MemoryTransport", "MemoryTransport-2"]
+
+
+def test_what_a_transport_refuses_is_in_the_receipt() -> None:
+    """Records that a backend refuses for good are rejected rows, with its reason, and the numbers add up."""
+    from corelib.ports import Rejected
+    from transports.memory import MemoryTransport
+
+    memory = MemoryTransport()
+    memory.deliver = lambda batch: Rejected(reason="too odd")  # type: ignore[method-assign]  # a picky backend
+    run = corelib.init(mode="offline", settings={"transport": memory, "silent": True})
+    for number in range(10):
+        run.log({"n": number})
+    receipt = run.finish()
+
+    assert (receipt.accepted, receipt.delivered, receipt.pending, receipt.rejected) == (10, 0, 0, 10)
+    assert receipt.reasons == {"too odd": 10}

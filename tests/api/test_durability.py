@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import shutil
@@ -10,11 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import corelib
 from corelib import JournalError, Run
+from corelib.api import config as config_module
 
 FULL_DISK = """
 import resource, sys
@@ -175,3 +178,37 @@ def test_a_live_run_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     run.finish()
 
     assert view.refresh().state == "finished"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_debug_log_that_cannot_be_written_at_the_end() -> None:
+    """What is left in the debug log's buffer finds no room when it is closed: finish() returns its receipt."""
+    run = corelib.init(mode="offline", settings={"silent": True})
+    logger = run._report.logger
+    assert logger is not None
+    (handler,) = logger.handlers
+    assert isinstance(handler, logging.FileHandler)
+    former = handler.setStream(open("/dev/full", "w", encoding="utf-8"))  # noqa: SIM115  the handler closes it
+    assert former is not None
+    former.close()
+    run.log({"n": 1})
+
+    assert run.finish().delivered == 1
+    assert corelib.open_run(run.id).state == "finished"
+
+
+def test_a_config_write_that_loses_the_race_against_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that another thread's finish() overtakes is an error and leaves no trace, no complaint of the disk."""
+    run: Run = corelib.init(mode="offline", settings={"errors": "raise", "silent": True})
+    decide = vars(config_module)["change"]
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        run.finish()
+        return decide(*arguments, **options)
+
+    monkeypatch.setattr(config_module, "change", overtaken)
+    with pytest.raises(corelib.UsageError, match="finished"):
+        run.config["late"] = 1
+
+    assert "late" not in run.config
+    assert "late" not in corelib.open_run(run.id).config

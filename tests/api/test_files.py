@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import corelib
 from corelib import UsageError
+from corelib.api.saving import Saved
+from corelib.ports import Capabilities
+from corelib.shell import session
+from transports.memory import MemoryTransport
 
 OFFLINE = {"mode": "offline", "settings": {"quiet": True}}
 
@@ -232,9 +237,147 @@ def test_a_failed_init_removes_what_it_made(monkeypatch: pytest.MonkeyPatch) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr("corelib.api.beginning.JournalWriter", failing)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(corelib.JournalError, match="No space"):
             corelib.init(mode="offline", dir="deep/er", settings={"silent": True})
     assert os.listdir() == []
     assert corelib.run is None
 
     assert corelib.init(**OFFLINE).state == "running"
+
+
+def _world() -> tuple[object, ...]:
+    """Return what an init() may change: open files, threads, what lies on disk, the current run and the watch."""
+    open_files = sorted(
+        os.readlink(f"/proc/self/fd/{fd}")
+        for fd in os.listdir("/proc/self/fd")
+        if os.path.lexists(f"/proc/self/fd/{fd}")
+    )
+    on_disk = sorted(str(path) for path in Path().rglob("*"))
+    kept = (Path("wandb/wandb-resume.json").read_text(encoding="utf-8"), os.readlink("wandb/latest-run"))
+    watch = session.default._watch
+    return open_files, threading.enumerate(), on_disk, kept, corelib.run, list(session.default.active), watch
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space"), KeyboardInterrupt(), RuntimeError("any")], ids=repr
+)
+@pytest.mark.parametrize(
+    "step",
+    [
+        "corelib.api.beginning.JournalWriter.append",
+        "corelib.api.beginning.attach_log",
+        "corelib.api.beginning.Run",
+        "corelib.api.beginning.start_couriers",
+        "corelib.api.beginning.link",
+        "corelib.shell.session.Session.started",
+        "corelib.shell.drive.ResumeDriver.run_started",
+    ],
+)
+def test_an_init_that_fails_late_leaves_nothing_behind(
+    step: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever step fails, also by Ctrl-C: no file, thread, link, resume file or run is there that was not before."""
+    call = {"mode": "offline", "resume": "auto", "settings": {"silent": True, "transport": MemoryTransport()}}
+    crashed = corelib.init(**call)
+    crashed.finish(1)
+    before = _world()
+
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, failing)
+        with pytest.raises((type(error), corelib.JournalError)):
+            corelib.init(**call)
+
+    assert _world() == before
+    assert corelib.init(**call).id == crashed.id
+
+
+def test_couriers_that_were_started_are_closed_if_a_later_one_fails() -> None:
+    """Of two transports the second cannot be carried: the thread of the first ends."""
+    broken = MemoryTransport()
+    broken.capabilities = Capabilities(max_batch_records=0)  # bounds with which nothing could be delivered
+    threads = threading.enumerate()
+    with pytest.raises(UsageError):
+        corelib.init(mode="offline", settings={"silent": True, "transport": (MemoryTransport(), broken)})
+
+    assert threading.enumerate() == threads
+    assert os.listdir() == []
+
+
+def test_save_in_a_run_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are linked while another thread finishes the run are an error, not a record after its end."""
+    run = corelib.init(**OFFLINE)
+
+    def slow(*_: object) -> Saved:
+        run.finish()
+        return Saved([], ["a.txt"], [])
+
+    monkeypatch.setattr("corelib.api.saving.save_files", slow)
+    with pytest.raises(UsageError, match="save"):
+        run.save("a.txt")
+
+    assert corelib.open_run(run.id).damage == ()
+
+
+def test_a_run_whose_journal_was_never_begun_hides_no_other() -> None:
+    """A process killed while it made its journal leaves an empty one: it reads as crashed, and the rest is listed."""
+    run = corelib.init(**OFFLINE, id="sound")
+    run.finish()
+    Path("wandb", "offline-run-20260101_000000-never", "journal").mkdir(parents=True)
+
+    assert [(view.id, view.state) for view in corelib.list_runs()] == [
+        ("never", "crashed"),
+        ("sound", "finished"),
+    ]
+    never = corelib.open_run("never")
+    assert (list(never.history()), list(never.records()), never.config) == ([], [], {})
+
+
+def test_a_text_too_long_for_a_path_is_no_run() -> None:
+    """What no file system can look up is not found, like any other word."""
+    with pytest.raises(UsageError, match="No run"):
+        corelib.open_run("x" * 5000)
+
+
+def test_file_names_that_cannot_hold_the_id() -> None:
+    """Where the locale allows ASCII names only, another id is an error that names the remedy, and leaves nothing."""
+    script = (
+        "import corelib\n"
+        "try: corelib.init(mode='offline', id='l\\xe4ufer')\n"
+        "except corelib.UsageError as error: print(error)\n"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        env={**os.environ, **ascii_only},
+        encoding="utf-8",
+        errors="replace",
+    )
+
+    assert "PYTHONUTF8=1" in done.stdout
+    assert os.listdir() == []
+
+
+def test_too_many_open_files() -> None:
+    """An init() that finds no free file descriptor is an error of ours and leaves no directory behind."""
+    script = (
+        "import os, resource, corelib\n"
+        "call = {'mode': 'offline', 'settings': {'silent': True}}\n"
+        "corelib.init(**call).finish()\n"
+        "held = [os.open(os.devnull, os.O_RDONLY) for _ in range(60)]\n"
+        "before = os.listdir('wandb')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 2, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "try: corelib.init(**call)\n"
+        "except corelib.JournalError as error: print(error)\n"
+        "os.close(held.pop())\n"
+        "print(os.listdir('wandb') == before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    assert "Too many open files" in done.stdout
+    assert done.stdout.splitlines()[-1] == "True"

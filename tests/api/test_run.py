@@ -15,6 +15,7 @@ import pytest
 
 import corelib
 from corelib import Run, UsageError
+from transports.memory import MemoryTransport
 
 OFFLINE: dict[str, Any] = {"mode": "offline", "settings": {"quiet": True}}
 
@@ -308,3 +309,35 @@ def test_repr_and_receipt_are_for_people(run: Run) -> None:
 
     assert repr(run) == f"<Run uncategorized/{run.id} running, step 1, offline>"
     assert str(run.receipt).startswith("1 rows accepted: 1 delivered.")
+
+
+def test_the_module_functions_in_a_forked_child(run: Run) -> None:
+    """corelib.log() in a child writes to the run that was current at the fork, until the child finishes its part."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover  runs in the child
+        corelib.log({"child": 1})
+        same = pickle.loads(pickle.dumps(run)) is run  # noqa: S301  made here
+        corelib.finish()
+        os.write(write, f"{same} {corelib.run}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == "True None"
+    assert corelib.run is run
+    run.finish()
+
+    view = corelib.open_run(run.id)
+    assert [row["child"] for row in view.history()] == [1]
+    assert view.exit_code == 0
+
+
+def test_a_run_with_a_live_transport_pickles() -> None:
+    """A transport that cannot be pickled stays with the process that feeds it."""
+    run = corelib.init(mode="offline", settings={"silent": True, "transport": MemoryTransport()})
+    in_another_process = run.__reduce__()[1][0]
+
+    assert pickle.loads(pickle.dumps(run)) is run  # noqa: S301  made here
+    assert in_another_process.settings.transport == "file"
+    assert in_another_process.settings.mode == "offline"
