@@ -37,7 +37,8 @@ class JournalWriter:
     """Appends the records of one process to its own segments.
 
     Not thread-safe: the run that owns it calls it under its lock. A signal handler that interrupts a call may append,
-    too. `seq` is the number of the last record.
+    too. `seq` is the number of the last record, `records` how many were appended: headers have numbers and are none,
+    and a record that could not be written leaves its number unused.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class JournalWriter:
         self.directory = journal_dir / writer
         self.writer = writer
         self.seq = -1
+        self.records = 0
         self._identity: dict[str, Any] = {
             "run_id": run_id,
             "writer": writer,
@@ -113,11 +115,6 @@ class JournalWriter:
                 return record
 
     @property
-    def records(self) -> int:
-        """How many records were appended; the headers of the segments have numbers, but are none."""
-        return self.seq + 1 - self._segment
-
-    @property
     def problems(self) -> list[str]:
         """Which segments could not be sealed or were closed with an error, and why; they stay readable as they are."""
         return self._sealer.problems
@@ -155,6 +152,7 @@ class JournalWriter:
             self._take_back(written)
             raise OSError(ENOSPC, "No space for the whole record")
         self._size += written
+        self.records += 1
         return True
 
     def _take_back(self, written: int) -> None:

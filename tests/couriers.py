@@ -36,15 +36,19 @@ WRITER = "w1"
 
 
 class RunOnDisk:
-    """A run directory with a journal that can be written."""
+    """A run directory with a journal that is written here, or elsewhere if it does not begin."""
 
-    def __init__(self, root: Path, *, segment_bytes: int = 4 << 20) -> None:
+    def __init__(self, root: Path, *, segment_bytes: int = 4 << 20, begins: bool = True) -> None:
         self.wandb_dir = root / "wandb"
         self.directory = self.wandb_dir / f"offline-run-20260102_030405-{RUN_ID}"
         self.journal = self.directory / "journal"
         self.mirror = root / "mirror" / "wandb" / self.directory.name / "journal"
         for name in ("files", "logs"):
             (self.directory / name).mkdir(parents=True)
+        if begins:
+            self._begin(segment_bytes)
+
+    def _begin(self, segment_bytes: int) -> None:
         self.writer = self._writer(WRITER, primary=True, segment_bytes=segment_bytes)
         fields = asdict(start_record(), recurse=False)
         del fields["seq"], fields["time"]

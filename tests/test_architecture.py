@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("corelib", "transports")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
-PURE = sorted((ROOT / "corelib" / "pure").rglob("*.py"))
+PURE = sorted([*(ROOT / "corelib" / "pure").rglob("*.py"), *(ROOT / "transports").glob("wandb_*.py")])
 TRANSPORTS = sorted((ROOT / "transports").glob("[a-z]*.py"))
 PROTOCOL = [path for path in TRANSPORTS if path.name.startswith("wandb_")]
 # A transport may be several modules: what its first word is, is its family, and `http` sends what `wandb_…` says.
@@ -27,7 +27,9 @@ FAMILIES = {"http": "wandb"}
 COMFORTABLE_LINES = 400
 MOST_LINES = 600
 # Why a module is longer than comfortable. Who splits one takes its line out.
-LONG_FOR_A_REASON: dict[str, str] = {}
+LONG_FOR_A_REASON: dict[str, str] = {
+    "corelib.shell.delivery": "one loop performs every effect of the delivery machine; its parts share one state",
+}
 
 # Names that reach the world without an import, or through a module that is also used purely.
 IMPURE_CALLS = {"breakpoint", "compile", "eval", "exec", "input", "open", "print", "__import__"}

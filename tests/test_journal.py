@@ -110,6 +110,26 @@ def test_refused_values_leave_no_trace(tmp_path: Path) -> None:
     assert damage_in(tmp_path) == []
 
 
+def test_records_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted is what was appended: no headers, and nothing that could not be written."""
+    writer = open_writer(tmp_path, segment_bytes=TINY)
+    assert writer.records == 0
+    log(writer, range(20))
+    half_writes(monkeypatch, 10)
+    with pytest.raises(OSError, match="No space"):
+        log(writer, range(20, 21))
+    with pytest.raises(UsageError):
+        writer.append(Row, time=100.0, step=0, data={"huge": 10**10_000})
+    writer.append(Exit, time=121.0, exit_code=0, runtime=21.0)
+    writer.close()
+
+    assert writer.records == 21
+    assert (
+        [type(record) for record in records_in(tmp_path)].count(Header) == len(segments(tmp_path / "w1")) > 1
+    )
+    assert len(records_in(tmp_path)) == writer.records + len(segments(tmp_path / "w1"))
+
+
 @pytest.mark.parametrize("ending", ["os._exit(0)", "os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 15)"])
 def test_what_was_appended_survives_the_process(tmp_path: Path, ending: str) -> None:
     """However the process ends, the rows whose call returned are there, whole, in order."""

@@ -356,6 +356,45 @@ def test_positions_of_writers_that_are_not_there(tmp_path: Path, follow: Follow)
     assert tail.positions == {"w9": Position(3, 2)}
 
 
+def test_going_back_to_a_position(tmp_path: Path, follow: Follow) -> None:
+    """A Tail that is set back reads again from there, and the other writers on."""
+    one, other = open_writer(tmp_path, "a"), open_writer(tmp_path, "b")
+    log(one, range(6))
+    log(other, range(10, 12))
+    tail = follow(tmp_path)
+    tail.poll(3)
+    positions = {"a": tail.positions["a"]}
+    drained(tail)
+    tail.seek({**positions, "c": Position(2, 1)})
+
+    assert steps(drained(tail)) == [2, 3, 4, 5]
+    assert tail.positions["c"] == Position(2, 1)
+
+
+def test_headers_of_where_it_stands(tmp_path: Path, follow: Follow) -> None:
+    """The headers are those of the segments where the writers stand; what cannot be read has none."""
+    writer = open_writer(tmp_path, "a", segment_bytes=1)
+    log(writer, range(3))
+    (tmp_path / "b" / "000001.jsonl").mkdir(parents=True)
+    open_writer(tmp_path, "c").close()
+    tail = follow(tmp_path, {"gone": Position(1, 1)})
+
+    assert steps(tail.poll(4)) == [0]
+    assert [(name, header.segment) for name, header in tail.headers().items()] == [("a", 3), ("c", 1)]
+    assert steps(tail.poll(100)) == [1, 2]
+    with pytest.raises(IsADirectoryError):
+        tail.poll(100)
+    assert [(name, header.segment) for name, header in tail.headers().items()] == [("a", 4)]
+
+
+def test_what_stood_before(tmp_path: Path, follow: Follow) -> None:
+    """What was delivered can be read once more, headers included, up to a record of each writer."""
+    writer = open_writer(tmp_path, segment_bytes=1)
+    log(writer, range(4))
+
+    assert [entry.record.seq for entry in follow(tmp_path).before({"w1": 4})] == [0, 1, 2, 3, 4]
+
+
 def test_several_writers(tmp_path: Path, follow: Follow) -> None:
     """All writers are followed, those included that come later, each in its order."""
     one = open_writer(tmp_path, "a")

@@ -31,7 +31,7 @@ from corelib.ports import (
     RunRef,
 )
 from corelib.pure.lookup import Part, answer
-from corelib.pure.paths import TIMESPEC_FORMAT, RunPaths, folder_name, parse_folder_name
+from corelib.pure.paths import TIMESPEC_FORMAT, RunPaths, folder_name, folder_under, parse_folder_name
 from corelib.pure.records import FORMAT_VERSION, Exit, FileSaved, Header
 from corelib.pure.remote import FailureKind
 from corelib.pure.replay import Replay
@@ -167,9 +167,9 @@ def _header(batch: Batch) -> Header:
 
 
 def _folder(wandb_dir: Path, batch: Batch) -> str:
-    """Return the name of the run directory to keep the copy in: that of the original, where there is one."""
+    """Return the name of the run directory to keep the copy in: as the original's, where there is one."""
     if batch.run.directory is not None:
-        return os.path.basename(os.path.normpath(batch.run.directory))
+        return folder_under(os.path.basename(os.path.normpath(batch.run.directory)), batch.run.run_id)
     present = _directories(wandb_dir, batch.run.run_id)
     if present:
         return present[0].name

@@ -123,6 +123,7 @@ class HttpTransport:
             self.base_url, key, session=session, headers=options.headers, timeouts=options.timeouts
         )
         self._entity = entity
+        self._known_settings: ProtocolSettings | None = None
         self._runs: dict[tuple[str | None, ...], RunProtocol] = {}
         self._lock = Lock()
         self._not_before = 0.0
@@ -188,7 +189,10 @@ class HttpTransport:
 
     def heartbeat(self, run: RunRef) -> Outcome:
         """Say that the run is alive; files that changed meanwhile go along."""
-        protocol = self._of(run)
+        with self._lock:
+            protocol = self._runs.get(_key(run))
+        if protocol is None:
+            return Retry(reason="the run has not been opened")
         return self._look_and_carry(protocol, run, alive=True) or protocol.outcome()
 
     def close(self) -> None:
@@ -204,7 +208,9 @@ class HttpTransport:
 
     def save(self, run: RunRef) -> Mapping[str, Any] | None:
         """Return where the next lines of a run go, and what the server calls it."""
-        saved = self._of(run).saved
+        with self._lock:
+            protocol = self._runs.get(_key(run))
+        saved = None if protocol is None else protocol.saved
         return None if saved is None else saved.tree()
 
     def load(self, run: RunRef, saved: Mapping[str, Any]) -> None:
@@ -259,6 +265,11 @@ class HttpTransport:
     # what it can do, in a process that has better things to do.
 
     def _settings(self) -> ProtocolSettings:
+        if self._known_settings is None:
+            self._known_settings = self._make_settings()
+        return self._known_settings
+
+    def _make_settings(self) -> ProtocolSettings:
         from transports.http_machine import client_facts, machine_facts
         from transports.wandb_documents import ProtocolSettings, app_url_of
 

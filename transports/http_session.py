@@ -12,7 +12,6 @@ import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from threading import Thread
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -159,8 +158,8 @@ class HttpSession:
         headers: further headers for requests to the server.
         timeouts: how long an exchange may take.
 
-    Proxies and certificates are those of the environment: HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE and, where
-    that is not set, SSL_CERT_FILE.
+    Proxies and certificates are those of the environment: HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE or
+    CURL_CA_BUNDLE and, where neither is set, SSL_CERT_FILE.
     """
 
     def __init__(
@@ -189,7 +188,7 @@ class HttpSession:
 
         Args:
             request: what to send.
-            timeout_s: a bound for the whole exchange, but for what the operating system takes to look up a name.
+            timeout_s: a bound for the connection and for each wait after that; `ask` bounds it all.
             alive: called now and then while a file is on its way.
         """
         place = self._base_url if request.is_authorized else request.target
@@ -243,9 +242,9 @@ class HttpSession:
         if self._session is None:
             self._session = requests.Session()
         session = self._session
-        began = monotonic()
         prepared = session.prepare_request(self._unprepared(request, body))
-        settings = session.merge_environment_settings(prepared.url or "", {}, True, None, None)
+        # What a session was told comes before the environment, which `requests` has the other way round.
+        settings = session.merge_environment_settings(prepared.url or "", {}, True, session.verify, None)
         if settings["verify"] is True and session.trust_env:
             settings["verify"] = os.environ.get("SSL_CERT_FILE") or True
         limits = self._timeouts.connect_s, self._timeouts.read_s
@@ -254,7 +253,7 @@ class HttpSession:
         # `requests` follows no redirect here: it would take our body, and perhaps more, to an address of its own.
         response = session.send(prepared, timeout=limits, allow_redirects=False, **settings)
         try:
-            return self._read(response, None if timeout_s is None else began + timeout_s)
+            return self._read(response)
         finally:
             response.close()
 
@@ -285,7 +284,7 @@ class HttpSession:
             auth=self._credentials or _NoCredentials({}),
         )
 
-    def _read(self, response: Response, deadline: float | None) -> HttpAnswer:
+    def _read(self, response: Response) -> HttpAnswer:
         parts: list[bytes] = []
         size = 0
         for part in response.iter_content(_CHUNK_BYTES):
@@ -293,8 +292,6 @@ class HttpSession:
             size += len(part)
             if size > _MOST_ANSWER_BYTES:
                 raise _AnswerTooLong
-            if deadline is not None and monotonic() > deadline:
-                raise TimeoutError
         content = b"".join(parts)
         headers = {name.lower(): value for name, value in response.headers.items()}
         if self._credentials is not None:
@@ -348,10 +345,10 @@ def _explained(error: Exception, timeouts: Timeouts) -> tuple[FailureKind, str]:
         return "unresolved", "there is no such host, or no way to ask for it"
     if isinstance(error, foreign.ConnectTimeout):
         return "timeout", f"no connection within {timeouts.connect_s:g} s"
-    if any(isinstance(one, (TimeoutError, foreign.Timeout, below.TimeoutError)) for one in causes):
-        return "timeout", "no answer in time"
     if any(isinstance(one, below.NewConnectionError) for one in causes):
         return "unreachable", f"no connection{system}"
+    if any(isinstance(one, (TimeoutError, foreign.Timeout, below.TimeoutError)) for one in causes):
+        return "timeout", "no answer in time"
     if isinstance(
         error, (foreign.ConnectionError, foreign.ChunkedEncodingError, foreign.ContentDecodingError)
     ):
@@ -381,4 +378,4 @@ def _tls_reason(causes: list[BaseException]) -> str:
         told = getattr(one, "verify_message", None) or getattr(one, "reason", None)
         if isinstance(told, str):
             return told.replace("_", " ").lower()
-    return "TLS"
+    return "no reason given"

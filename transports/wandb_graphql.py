@@ -26,6 +26,7 @@ __all__ = [
     "create_files_request",
     "features_request",
     "graphql_request",
+    "says_started",
     "upsert_request",
     "viewer_request",
 ]

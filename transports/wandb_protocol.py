@@ -29,7 +29,7 @@ import orjson
 from corelib.ports import Batch, Delivered, Outcome, Rejected, RemoteAddress, Retry, RunRef
 from corelib.pure.records import RunStart
 from transports.wandb_documents import ProtocolSettings, run_url, stream_target
-from transports.wandb_exchange import HttpAnswer, HttpRequest, HttpResult, Verdict, judge
+from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, HttpResult, Verdict, judge
 from transports.wandb_files import FileState
 from transports.wandb_graphql import Bucket, Reader, alert_request, upsert_request
 from transports.wandb_opening import Opening
@@ -46,6 +46,8 @@ STREAM: Final = "file_stream"
 _JSON: Final = {"Content-Type": "application/json"}
 _LEAST_TO_COMPRESS: Final = 1024
 _PERHAPS_ENCODING: Final = (400, 415)
+_LARGE_BYTES: Final = 256 << 10
+_MOST_CUTS: Final = 3  # how often in a row a large push is cut before it is made smaller
 
 _Settle: TypeAlias = Callable[[HttpRequest, HttpResult, float], Retry | None]
 
@@ -80,6 +82,7 @@ class RunProtocol:
         self._encoding: Literal["gzip", "zstd"] | None = None
         self._flight: _Flight | None = None
         self._refusal: str | None = None
+        self._cuts = 0
         self._is_stopped = False
         if saved is not None:
             self._bucket, self._encoding = saved.bucket(), saved.encoding
@@ -143,7 +146,7 @@ class RunProtocol:
             return None
         self._flight = None
         retry = flight.settle(flight.request, result, now)
-        if retry is not None and flight.repeats:
+        if retry is not None and flight.repeats and self._flight is None:
             self._flight = flight
         return retry
 
@@ -262,9 +265,23 @@ class RunProtocol:
         else:
             retry = self._patience.again(STREAM, verdict)
             if retry is not None:
+                self._make_room(push, result)
                 return retry
             self._work.refuse(self._work.stream.give_up(push, verdict.reason))
         return None
+
+    def _make_room(self, push: Push, result: HttpResult) -> None:
+        """Send less at a time where large pushes are cut again and again.
+
+        So they are by a proxy that takes no large body and does not wait for its end to say so, and by a line too
+        slow for the time that a push may take.
+        """
+        is_cut = isinstance(result, HttpFailure) and result.kind in ("dropped", "timeout")
+        self._cuts = self._cuts + 1 if is_cut and len(push.body) > _LARGE_BYTES else 0
+        if self._cuts >= _MOST_CUTS and self._bucket is not None:
+            self._cuts = 0
+            self._work.stream.narrow(push)
+            self._flight = self._ask_to_push(self._bucket, may_complete=push.complete)
 
     def _alerted(self, key: Key, request: HttpRequest, result: HttpResult, now: float) -> Retry | None:
         success = Reader(request, result, self._settings.host, now).success()

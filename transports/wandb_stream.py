@@ -92,6 +92,7 @@ class Stream:
         self.offsets: dict[str, int] = {name: (offsets or {}).get(name, 0) for name in LINE_FILES}
         self.uploaded: list[str] = []
         self._line_bytes = limits.line_bytes
+        self._most_bytes = limits.push_bytes
         self._push_bytes = limits.push_bytes
         self._waiting: dict[str, deque[_Line]] = {name: deque() for name in LINE_FILES}
         self._summary: _Line | None = None
@@ -208,6 +209,7 @@ class Stream:
         for name, count in push.counts.items():
             self.offsets[name] += count
         self._refused_in_a_row = 0
+        self._push_bytes = min(self._push_bytes * 2, self._most_bytes)
         if self._most_items is not None:
             more = self._most_items * 2
             self._most_items = more if more < sum(map(len, self._waiting.values())) else None
@@ -215,9 +217,14 @@ class Stream:
     def too_large(self, push: Push, reason: str) -> Refusal | None:
         """Note that a push was too large: smaller ones from now on. What goes no smaller is refused."""
         if push.items > 1:
-            self._push_bytes = max(len(push.body) // 2, 1)
+            self._most_bytes = self._push_bytes = max(len(push.body) // 2, 1)
             return None
         return self.give_up(push, reason)
+
+    def narrow(self, push: Push) -> None:
+        """Let the next pushes be smaller than this one, which did not get through; they grow again when they do."""
+        if push.items > 1:
+            self._push_bytes = max(len(push.body) // 2, 1)
 
     def refused(self, push: Push, reason: str) -> Refusal | None:
         """Note that a push was refused for good.

@@ -157,8 +157,9 @@ class RunWork:
         self._files.end(key)
         self.uploads.forgive()
         replay, definitions = self._fold.replay, self._fold.definitions
-        for document in documents(replay, self._fold.summary, definitions, self._settings):
-            if document.name not in self._files:
+        own = [*documents(replay, self._fold.summary, definitions, self._settings)]
+        for document in (*own, metadata(replay, self._settings)):
+            if document is not None and document.name not in self._files:
                 self.uploads.ask(Upload(*document))
 
     # -------------------------------------------------------------------------------------------------- description

@@ -49,7 +49,7 @@ from corelib.pure.delivery_events import (
 )
 from corelib.pure.delivery_state import Parcel, Policy, Stage, State, begin, is_drained, ledger
 from corelib.pure.outcomes import Rejected, Retry
-from corelib.pure.records import Header
+from corelib.pure.records import Exit, Header
 
 __all__ = [
     "LONG_WAIT_S",
@@ -273,9 +273,14 @@ def _room(state: State) -> int:
 
 
 def _batched(state: State, now: float) -> State:
-    """Take the next batch of the writer that has waited longest from the queue; it may begin a new round."""
-    policy, writer = state.policy, state.queue[0].writer
-    round_at = state.round_at if state.queue[0].read_at <= state.round_at else now
+    """Take the next batch of the writer that has waited longest from the queue; it may begin a new round.
+
+    The end of the run waits for what other writers have recorded: behind it a backend takes a run for complete.
+    """
+    policy, oldest = state.policy, state.queue[0]
+    writer = next((parcel.writer for parcel in state.queue if type(parcel.record) is not Exit), oldest.writer)
+    is_alone = all(parcel.writer == writer for parcel in state.queue)
+    round_at = state.round_at if oldest.read_at <= state.round_at else now
     taken: list[Parcel] = []
     left: list[Parcel] = []
     size, fits = 0, True
@@ -283,6 +288,7 @@ def _batched(state: State, now: float) -> State:
         if parcel.writer == writer:
             size += parcel.size
             fits = not taken or (len(taken) < policy.batch_records and size <= policy.batch_bytes)
+            fits = fits and (is_alone or type(parcel.record) is not Exit)
         (taken if parcel.writer == writer and fits else left).append(parcel)
     return evolve(state, queue=tuple(left), flight=tuple(taken), round_at=round_at)
 

@@ -59,7 +59,7 @@ def _deliver(spec: DeliverySpec, reader: LineReader, channel: LineWriter, wake: 
     )
     voice.observe(delivery, source, lifeline)
     channel.send("hello", pid=os.getpid())
-    lifeline.watch(delivery, wake)
+    lifeline.watch(delivery, wake, voice.tick)
     delivery.carry()
     if lifeline.is_closing and not (lifeline.is_terminated or delivery.is_broken):
         voice.say("final")  # else whoever listens has this courier replaced
@@ -99,7 +99,7 @@ class Voice(Observer):
             return  # a full disk, or a directory that is gone: there is nobody else to tell
 
     def stepped(self) -> None:
-        """Say where the records are, a few times a second."""
+        """Say where the records are, a few times a second; and once when nothing but an exit code is missing."""
         delivery, source, lifeline = self._delivery, self._source, self._lifeline
         if delivery is None or source is None or lifeline is None:
             return
@@ -107,12 +107,16 @@ class Voice(Observer):
         if source.is_holding and ledger.settled and lifeline.is_closing and not self._is_held:
             self._is_held = True
             self.say("held")
-        now = monotonic()
-        if ledger.settled or now - self._said_at >= _SAY_EVERY_S:
-            said = (ledger, delivery.is_drained)
-            if said != self._said:
-                self._said, self._said_at = said, now
-                self.say("ledger")
+        if ledger.settled or monotonic() - self._said_at >= _SAY_EVERY_S:
+            self.tick()
+
+    def tick(self) -> None:
+        """Say where the records are, if that is news."""
+        delivery = self._delivery
+        said = None if delivery is None else (delivery.ledger, delivery.is_drained)
+        if said != self._said:
+            self._said, self._said_at = said, monotonic()
+            self.say("ledger")
 
     def found(self, remote: RemoteAddress) -> None:
         """Say what the backend calls the run."""
@@ -126,7 +130,7 @@ class Voice(Observer):
         """Say where the records are."""
         delivery = self._delivery
         if delivery is not None:
-            is_drained = delivery.is_drained or type == "held"
+            is_drained = delivery.is_drained or self._is_held
             values = ledger_message(delivery.ledger, delivery.settled_bytes, is_drained=is_drained)
             self._channel.send(type, **values)
 

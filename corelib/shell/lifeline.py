@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from math import inf
 from pathlib import Path
 from threading import Event, Thread
@@ -80,22 +80,26 @@ class Lifeline:
             return status
         return _KILLED if self._was_killed else _CRASHED
 
-    def watch(self, delivery: Delivery, wake: int | None = None) -> None:
-        """Begin to listen, for a delivery.
+    def watch(
+        self, delivery: Delivery, wake: int | None = None, tick: Callable[[], None] | None = None
+    ) -> None:
+        """Begin to listen, until a delivery has ended.
 
         Args:
             delivery: what is to be told.
             wake: becomes readable when this process is asked to end; None: it is not asked.
+            tick: called about once a second, also while the delivery waits for its transport.
         """
-        Thread(target=self._watch, args=(delivery, wake), name="corelib-lifeline", daemon=True).start()
+        thread = Thread(target=self._watch, args=(delivery, wake, tick), name="corelib-lifeline", daemon=True)
+        thread.start()
 
-    def _watch(self, delivery: Delivery, wake: int | None) -> None:
+    def _watch(self, delivery: Delivery, wake: int | None, tick: Callable[[], None] | None) -> None:
         poller = select.poll()
         for fd in (self._reader.fd, self._process, wake):
             if fd is not None:
                 poller.register(fd, select.POLLIN)
         self._hear(delivery, self._reader.buffered())
-        while True:
+        while not delivery.ended.is_set():
             ready = {fd for fd, _ in poller.poll(_LOOK_EVERY_S * 1000)}
             if wake in ready:
                 os.read(wake, 1)
@@ -114,6 +118,8 @@ class Lifeline:
             if self._process in ready:
                 poller.unregister(self._process)
                 self._process = None
+            if tick is not None:
+                tick()
             if monotonic() > min(self._last_moment, self._deadline or inf) + _GRACE_S:
                 os._exit(1)  # the transport does not return, and nothing can make it
 

@@ -124,14 +124,19 @@ class CompletedSource:
         found = self._tail.poll(max(limit - len(waiting), 1))
         is_all = len(found) < limit - len(waiting)
         found = waiting + found
-        for index, entry in enumerate(found):
-            if entry.writer == self._primary and type(entry.record) is Exit:
-                self._ended = True
-                if entry.record.exit_code is None and code is None:
-                    self._held = found.pop(index)
-                elif code is not None:
-                    found[index] = _with_code(entry, code)
-                break  # nothing follows it
+        end = next((entry for entry in found if self._is_end(entry)), None)
+        if end is not None:
+            self._ended = True
+            found.remove(end)
+            # What other writers had written by then belongs before it, also where this poll was past them already.
+            try:
+                found += self._tail.poll(max(limit - len(found) - 1, 0))
+            except OSError:
+                pass  # it is read again, and what was found already must not be lost over it
+            if end.record.exit_code is None and code is None:  # type: ignore[union-attr]  # it is an Exit
+                self._held = end
+            else:
+                found.append(end if code is None else _with_code(end, code))
         if is_all and code is not None and not self._ended:
             self._ended = True
             found.append(self._missing_end(code))
@@ -157,6 +162,9 @@ class CompletedSource:
     def close(self) -> None:
         """Close the files."""
         self._tail.close()
+
+    def _is_end(self, entry: Entry) -> bool:
+        return entry.writer == self._primary and type(entry.record) is Exit
 
     def _missing_end(self, code: int) -> Entry:
         """Return the end that the process did not write, at the time of the last sign of it."""

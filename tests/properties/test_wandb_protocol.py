@@ -41,7 +41,7 @@ def names_by_writer(rows: list[dict[str, object]], writer: str) -> list[str]:
 
 @given(calls, faults, cuts, st.booleans(), st.integers(0, 5))
 def test_the_server_holds_each_row_once_in_order(calls, faults, cuts, resumed, earlier) -> None:
-    """After any losses, repeats, kills and cuts the server holds the run's rows: all, once, in order, and no others."""
+    """After any losses, repeats, kills and cuts the server holds the run's rows: all, once, in order, no others."""
     journal = journal_of(calls, resumed=resumed, exit_code=3)
     server = ModelServer()
     if resumed:
@@ -55,7 +55,12 @@ def test_the_server_holds_each_row_once_in_order(calls, faults, cuts, resumed, e
     rows = server.rows
     assert [row["_step"] for row in rows[: len(before)]] == list(range(len(before)))
     for writer in ("w1", "w2"):
-        logged = [name for author, record in journal if author == writer and isinstance(record, Row) for name in record.data]
+        logged = [
+            name
+            for author, record in journal
+            if author == writer and isinstance(record, Row)
+            for name in record.data
+        ]
         assert names_by_writer(rows[len(before) :], writer) == logged
     assert server.complete == 3
     assert world.refused == {}
@@ -72,9 +77,9 @@ def test_rows_are_those_of_reading_back(calls, faults, cuts) -> None:
     fold.header("w1", header_of(RUN, "w1"))
     expected = [row for writer, record in journal for row, _ in fold.feed(writer, record)]
     expected += [row for row, _ in fold.finish(None)]
-    assert [
-        (row.pop("_step"), row.pop("_runtime"), row.pop("_timestamp"), row) for row in server.rows
-    ] == [(row.step, row.runtime, row.time, row.data) for row in expected]
+    assert [(row.pop("_step"), row.pop("_runtime"), row.pop("_timestamp"), row) for row in server.rows] == [
+        (row.step, row.runtime, row.time, row.data) for row in expected
+    ]
 
 
 @given(calls, cuts, st.integers(300, 1200), st.integers(300, 2000))

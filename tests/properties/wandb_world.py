@@ -186,7 +186,9 @@ class World:
             offset = now
 
     def _next_batch(self) -> Batch | None:
-        pending = [(name, record) for name, record in self._journal if record.seq > self._settled.get(name, -1)]
+        pending = [
+            (name, record) for name, record in self._journal if record.seq > self._settled.get(name, -1)
+        ]
         if not pending:
             return None
         writer = pending[0][0]

@@ -42,9 +42,12 @@ from corelib.pure.delivery_events import (
     Wait,
 )
 from corelib.pure.outcomes import Delivered, Ledger, Outcome, Rejected, Retry
-from corelib.pure.records import FORMAT_VERSION, Header, Preempting, Record
+from corelib.pure.records import FORMAT_VERSION, Exit, Header, Preempting, Record
 
-PUSHED = (Offered(0.0, [("before", Preempting(seq=1, time=0.0), 10)], end=True), Answered(0.0, Delivered(), 0.0))
+PUSHED = (
+    Offered(0.0, [("before", Preempting(seq=1, time=0.0), 10)], end=True),
+    Answered(0.0, Delivered(), 0.0),
+)
 """A delivery at 0: the next one that is not full has to keep its distance."""
 
 POLICY = Policy(
@@ -64,7 +67,7 @@ def entry(seq: int, writer: str = "w", size: int = 10) -> tuple[str, Record, int
     return (writer, Preempting(seq=seq, time=0.0), size)
 
 
-def header(writer: str = "w", segment: int = 1, seq: int = 0) -> tuple[str, Record, int]:
+def header(writer: str = "w", segment: int = 1, seq: int = 0) -> tuple[str, Header, int]:
     record = Header(
         seq=seq,
         time=0.0,
@@ -367,6 +370,27 @@ def test_an_outage_is_told_once_and_so_is_its_end() -> None:
 
     state, _ = after(offered(0.0, entry(1), entry(2), entry(3)), answered(0.0, BUSY), Ticked(1.0))
     assert texts(step(state, answered(1.0, OK))[1]) == []
+
+
+def test_the_end_waits_for_what_other_writers_have_recorded() -> None:
+    """Behind the end a backend takes a run for complete, so whatever else is queued leaves before it."""
+    end = ("w", Exit(seq=2, time=0.0, exit_code=0, runtime=1.0), 10)
+    state, effects = after(offered(0.0, entry(1), end, entry(5, "child")))
+    batches = [sent(effects)]
+    while state.queue:
+        state, _ = step(state, answered(0.0, OK))
+        state, effects = step(state, offered(0.0))
+        batches.append(sent(effects))
+    assert batches == [[1], [5], [2]]
+
+
+def test_the_end_alone_does_not_keep_its_writer_in_front() -> None:
+    """Also where the end has waited longest, the others go first."""
+    end = ("w", Exit(seq=1, time=0.0, exit_code=0, runtime=1.0), 10)
+    state, effects = after(offered(0.0, end, entry(5, "child"), entry(6, "child")))
+    assert sent(effects) == [5, 6]
+    state, _ = step(state, answered(0.0, OK))
+    assert sent(step(state, offered(0.0))[1]) == [1]
 
 
 def test_named_records_are_rejected_and_the_rest_is_delivered() -> None:

@@ -215,6 +215,17 @@ def test_rows_without_a_step() -> None:
     assert assembler.finish() == []
 
 
+def test_the_row_that_a_call_would_join() -> None:
+    """The open row is known to a call of its step, and to no other one."""
+    assembler = Assembler()
+    assert assembler.open_row(4) == {}
+    assembler.feed(Row(seq=1, time=1.0, step=4, data={"a": 1}, commit=False))
+
+    assert (assembler.open_row(4), assembler.open_row(5)) == ({"a": 1}, {})
+    assembler.feed(Row(seq=2, time=2.0, step=4, data={"b": 2}))
+    assert assembler.open_row(4) == {}
+
+
 @pytest.mark.parametrize(
     ("step", "number"),
     [

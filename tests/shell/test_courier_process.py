@@ -22,6 +22,7 @@ from corelib.shell import courier_process
 from corelib.shell.courier import Courier, close_all
 from corelib.shell.courier_process import CourierProcess
 from corelib.shell.cursor import is_delivering
+from corelib.shell.spawn import spawn_python
 from corelib.testing.specimens import TIME
 from tests.couriers import LONG_S, WRITER, RunOnDisk, calls_of, eventually, install_plugin, records_in
 
@@ -32,6 +33,12 @@ KEY = "k" * 40
 @pytest.fixture
 def run(tmp_path: Path) -> RunOnDisk:
     return RunOnDisk(tmp_path)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> RunOnDisk:
+    """A run directory in which another process is to write."""
+    return RunOnDisk(tmp_path, begins=False)
 
 
 @pytest.fixture
@@ -128,7 +135,9 @@ def test_closing_needs_an_end(run: RunOnDisk, timeout: float) -> None:
         CourierProcess(run.spec(), report=print).close(timeout)
 
 
-def test_a_poke_is_heard(run: RunOnDisk, started: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poke_is_heard(
+    run: RunOnDisk, started: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A poke has the journal looked at although the next look would be far away."""
     monkeypatch.syspath_prepend(tmp_path / "plug")
     url = install_plugin(tmp_path / "plug")
@@ -146,9 +155,7 @@ def test_couriers_of_both_kinds_close_together(run: RunOnDisk, started: Any, tmp
 
     courier, _ = started(run)
     spec = run.spec(f"file://{tmp_path}/other", cursor_name="other")
-    thread, _ = delivery_of(
-        Courier, spec, transport=transport_of(spec), report=print, fate=lambda: None
-    )
+    thread, _ = delivery_of(Courier, spec, transport=transport_of(spec), report=print, fate=lambda: None)
     thread.start()
     run.log(50)
     run.end()
@@ -233,6 +240,29 @@ def test_a_courier_that_is_killed_is_replaced(run: RunOnDisk, started: Any) -> N
     assert told == ["transport t: its courier died and is replaced; nothing is lost by that."]
 
 
+def test_couriers_that_die_at_once_are_replaced_where_one_has_worked(
+    run: RunOnDisk, started: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starts without a word are accidents, and no reason for a thread, once a courier has worked on this machine."""
+    starts = 0
+
+    def spawn(executable: str, code: str, **options: Any) -> int:
+        nonlocal starts
+        starts += 1
+        return spawn_python(executable, "pass" if starts <= 3 else code, **options)
+
+    courier, told = started(run)
+    pid = working(courier)
+    monkeypatch.setattr(courier_process, "spawn_python", spawn)
+    os.kill(pid, signal.SIGKILL)
+    run.log(10)
+    run.end()
+    ledger = courier.close(LONG_S)
+
+    assert (ledger.pending, ledger.rejected, starts) == (0, 0, 4)
+    assert not any("thread" in line for line in told), told
+
+
 def test_a_courier_that_is_killed_while_closing_is_replaced(
     run: RunOnDisk, started: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,9 +344,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("executable", ["", "/nonexistent/python"])
-def test_a_thread_delivers_where_no_process_can_start(
-    run: RunOnDisk, started: Any, executable: str
-) -> None:
+def test_a_thread_delivers_where_no_process_can_start(run: RunOnDisk, started: Any, executable: str) -> None:
     """The run is delivered all the same, and the user is told once."""
     courier, told = started(run, executable=executable)
     run.log(20)
@@ -412,7 +440,7 @@ def hang_on_a_pipe(run: RunOnDisk) -> Path:
 
 
 def test_closing_returns_in_time_and_the_courier_goes_on(run: RunOnDisk, started: Any) -> None:
-    """A transport that hangs holds up nobody; what is left is delivered in the background, and it is said how to look."""
+    """A transport that hangs holds up nobody; the rest is delivered in the background, and it is said how to look."""
     pipe = hang_on_a_pipe(run)
     run.log(10)
     run.end()
@@ -435,7 +463,9 @@ def test_closing_returns_in_time_and_the_courier_goes_on(run: RunOnDisk, started
     assert (run.mirror.parent / "files" / "pipe").read_bytes() == b"at last"
 
 
-def test_a_ctrl_c_ends_the_waiting_only(run: RunOnDisk, started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ctrl_c_ends_the_waiting_only(
+    run: RunOnDisk, started: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who presses Ctrl-C while a run is delivered gets the ledger as it stands, and the courier goes on."""
     pipe = hang_on_a_pipe(run)
     courier, told = started(run)
@@ -590,9 +620,9 @@ from corelib.shell.delivery_spec import DeliverySpec
 from corelib.testing.specimens import TIME, start_record
 
 how, directory = sys.argv[1], sys.argv[2]
-spec = DeliverySpec.read(sys.stdin.buffer.readline())._replace(pid=os.getpid(), writer="trainer")
+spec = DeliverySpec.read(sys.stdin.buffer.readline())._replace(pid=os.getpid())
 writer = JournalWriter(
-    __import__("pathlib").Path(directory, "journal"), run_id="abc", writer="trainer", start_time=TIME, now=TIME,
+    __import__("pathlib").Path(directory, "journal"), run_id="abc", writer="w1", start_time=TIME, now=TIME,
     host="h", primary=True,
 )
 fields = asdict(start_record(), recurse=False)
@@ -612,7 +642,7 @@ if how == "hidden":
     status = open(os.path.join(directory, "exit-status"), "wb")
     writer.append(Exit, time=TIME + 50, exit_code=None, runtime=50.0)
     ledger = courier.close(100)
-    assert courier.is_drained and ledger.delivered == 51, ledger
+    assert courier.is_drained and ledger.delivered == ledger.accepted == 51, ledger
     status.write(b"\\x05")
     status.close()
     sys.exit(5)
@@ -641,7 +671,7 @@ def train(run: RunOnDisk, how: str) -> subprocess.CompletedProcess[bytes]:
 def delivered_end(run: RunOnDisk) -> Exit | None:
     """Return the end of the trainer's run, once it has arrived."""
     try:
-        records = records_in(run.mirror).get("trainer", [])
+        records = records_in(run.mirror).get(WRITER, [])
     except (AssertionError, FileNotFoundError):  # being written or sealed just now
         return None
     return records[-1] if records and isinstance(records[-1], Exit) else None
@@ -652,71 +682,74 @@ def delivered_end(run: RunOnDisk) -> Exit | None:
     [("killed", {1, 255}), ("terminated", {1, 255}), ("exits", {1}), ("forked", {1, 255})],
 )
 def test_when_training_dies_the_rest_is_delivered_and_the_run_has_crashed(
-    run: RunOnDisk, how: str, codes: set[int]
+    elsewhere: RunOnDisk, how: str, codes: set[int]
 ) -> None:
     """However the process ends without a word, its rows arrive, and an end that it did not write; children of it that
     live on do not hide its death.
     """
+    child = 0
     if how == "forked":
         read, write = os.pipe()
         with subprocess.Popen(
-            [sys.executable, "-c", TRAINING, how, str(run.directory)],
+            [sys.executable, "-c", TRAINING, how, str(elsewhere.directory)],
             stdin=subprocess.PIPE,
             stdout=write,
             cwd=ROOT,
         ) as training:
             os.close(write)
             assert training.stdin is not None
-            training.stdin.write(run.spec(linger_s=LONG_S).line())
+            training.stdin.write(elsewhere.spec(linger_s=LONG_S).line())
             training.stdin.close()
         with open(read, "rb") as said:
             child = int(eventually(said.readline).split()[1])
     else:
-        assert train(run, how).returncode in {0, -signal.SIGKILL, -signal.SIGTERM}
-    ending = eventually(lambda: delivered_end(run))
+        assert train(elsewhere, how).returncode in {0, -signal.SIGKILL, -signal.SIGTERM}
+    ending = eventually(lambda: delivered_end(elsewhere))
 
     assert ending.exit_code in codes
-    written = records_in(run.journal)["trainer"]
+    written = records_in(elsewhere.journal)[WRITER]
     assert not any(isinstance(record, Exit) for record in written)
-    assert records_in(run.mirror)["trainer"] == [*written, ending]
+    assert records_in(elsewhere.mirror)[WRITER] == [*written, ending]
     assert ending.seq == written[-1].seq + 1
     if how == "forked":
         assert is_there(child)
         os.kill(child, signal.SIGKILL)
 
 
-def test_a_hidden_exit_code_arrives_when_the_process_is_gone(run: RunOnDisk) -> None:
+def test_a_hidden_exit_code_arrives_when_the_process_is_gone(elsewhere: RunOnDisk) -> None:
     """finish() does not wait for a code that is known only afterwards; the courier does, and delivers it."""
-    assert train(run, "hidden").returncode == 5
+    assert train(elsewhere, "hidden").returncode == 5
 
-    assert eventually(lambda: delivered_end(run)).exit_code == 5
+    assert eventually(lambda: delivered_end(elsewhere)).exit_code == 5
 
 
-def test_a_process_that_does_not_wait_keeps_its_exit_code(run: RunOnDisk) -> None:
+def test_a_process_that_does_not_wait_keeps_its_exit_code(elsewhere: RunOnDisk) -> None:
     """A run that ended properly is not called crashed because its process left before it was delivered."""
-    assert train(run, "left").returncode == 7
+    assert train(elsewhere, "left").returncode == 7
 
-    assert eventually(lambda: delivered_end(run)).exit_code == 7
+    assert eventually(lambda: delivered_end(elsewhere)).exit_code == 7
 
 
-def test_when_both_die_the_next_courier_delivers_the_rest(run: RunOnDisk, started: Any) -> None:
+def test_when_both_die_the_next_courier_delivers_the_rest(elsewhere: RunOnDisk, started: Any) -> None:
     """Whoever comes later goes on behind the cursor, and tells the end that nobody has told."""
-    train(run, "both")
-    eventually(lambda: not is_delivering(str(run.directory), "t"))
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    courier, _ = started(run, spec={"pid": int(gone.stdout), "writer": "trainer"})
+    train(elsewhere, "both")
+    eventually(lambda: not is_delivering(str(elsewhere.directory), "t"))
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    courier, _ = started(elsewhere, spec={"pid": int(gone.stdout)})
     courier._ends.writer.close()  # what the death of the process that started it looks like
-    ending = eventually(lambda: delivered_end(run))
+    ending = eventually(lambda: delivered_end(elsewhere))
 
     assert ending.exit_code == 1
-    assert records_in(run.mirror)["trainer"] == [*records_in(run.journal)["trainer"], ending]
+    assert records_in(elsewhere.mirror)[WRITER] == [*records_in(elsewhere.journal)[WRITER], ending]
 
 
 # Memory.
 
 
 @linux
-@pytest.mark.slow
+@pytest.mark.soak
 def test_memory_stays_flat(tmp_path: Path, started: Any) -> None:
     """Two hundred thousand records need no more memory than twenty thousand, nor does taking them up again."""
     run = RunOnDisk(tmp_path)

@@ -91,7 +91,16 @@ def test_simple_names_name_their_files(name: str) -> None:
 
 def test_other_names_get_files_of_their_own() -> None:
     """Names that no file can bear, or that differ only there, do not share a cursor."""
-    names = ["https://host/a", "https://host_a", "https___host_a", "ü", "ö", "x" * 300, "x" * 299 + "y", "\udc80"]
+    names = [
+        "https://host/a",
+        "https://host_a",
+        "https___host_a",
+        "ü",
+        "ö",
+        "x" * 300,
+        "x" * 299 + "y",
+        "\udc80",
+    ]
     labels = [file_label(name) for name in names]
 
     assert len(set(labels)) == len(names)

@@ -380,7 +380,9 @@ def test_without_a_place_for_a_cursor_it_delivers_all_the_same(
     assert told == ["transport t: no cursor can be kept (Read-only file system); a restart begins anew."]
 
 
-def test_a_cursor_that_cannot_be_written_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cursor_that_cannot_be_written_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full disk costs a repetition after a restart, and is no reason not to deliver."""
     run = RunOnDisk(tmp_path)
     run.log(9)

@@ -34,7 +34,15 @@ def test_a_spec_is_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"{", b"[]", b"{}", b'{"sys_path":[]}', b'{"sys_path":3}', json.dumps({"sys_path": [], KEY: KEY}).encode()],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"sys_path":[]}',
+        b'{"sys_path":3}',
+        json.dumps({"sys_path": [], KEY: KEY}).encode(),
+    ],
 )
 def test_what_is_no_spec_is_an_error_without_its_text(line: bytes) -> None:
     """A line that cannot be read may hold a key all the same: no message and no cause shows it."""

@@ -137,7 +137,8 @@ def test_several_transports_are_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(1, "1 B"), (2_500, "2.5 kB"), (3_000_000, "3.0 MB"), (4 * 10**9, "4.0 GB"), (10**13, "10.0 TB")]
+    ("size", "text"),
+    [(1, "1 B"), (2_500, "2.5 kB"), (3_000_000, "3.0 MB"), (4 * 10**9, "4.0 GB"), (10**13, "10.0 TB")],
 )
 def test_sizes_have_units(size: int, text: str) -> None:
     """Bytes are shown with the unit that leaves a readable number."""

@@ -80,6 +80,18 @@ def test_once(memory: Memory) -> None:
     assert len(memory.lines) == 5
 
 
+def test_once_for_what_is_good_to_know(memory: Memory) -> None:
+    """A message has its key as a warning has, and shares it with the warnings."""
+    report, stream = speaking(memory)
+    report.say("a", once="key")
+    report.say("b", once="key")
+    report.warn("c", once="key")
+    report.say("d")
+
+    assert stream.getvalue() == "lib: a\nlib: d\n"
+    assert len(memory.lines) == 2
+
+
 def test_keys_do_not_fill_the_memory() -> None:
     """After a thousand keys new ones are not remembered: such warnings come again rather than not at all."""
     stream = io.StringIO()

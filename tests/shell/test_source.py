@@ -83,6 +83,19 @@ def test_an_end_that_was_written_is_the_end(tmp_path: Path) -> None:
     assert [record for _, record in drain(source_of(run, Fate(255)))][-1] == ending
 
 
+def test_the_end_is_behind_what_other_writers_had_written(tmp_path: Path) -> None:
+    """Whatever the names of the writers, in whose order a journal is read."""
+    run = RunOnDisk(tmp_path)
+    for name in ("a-child", "z-child"):
+        child = run.child(name)
+        child.row(TIME, 0, {"who": name})
+        child.close()
+    run.end(exit_code=0)
+    found = drain(source_of(run, Fate()))
+    assert {writer for writer, _ in found} == {"a-child", "z-child", WRITER}
+    assert isinstance(found[-1][1], Exit)
+
+
 @pytest.mark.parametrize("code", [1, 255])
 def test_a_process_that_died_gets_an_end(tmp_path: Path, code: int) -> None:
     """A missing end is told once, behind all that was written, under the next number, at the time of the last row."""
@@ -104,9 +117,7 @@ def test_a_process_that_died_gets_an_end(tmp_path: Path, code: int) -> None:
 
 
 @given(rows=st.integers(0, 12), limit=st.integers(1, 6), died_at=st.integers(0, 12))
-def test_the_end_is_last_and_once(
-    tmp_path_factory: Any, rows: int, limit: int, died_at: int
-) -> None:
+def test_the_end_is_last_and_once(tmp_path_factory: Any, rows: int, limit: int, died_at: int) -> None:
     """However reads and writes and death fall together, the end comes once, behind everything else."""
     run = RunOnDisk(tmp_path_factory.mktemp("run"), segment_bytes=400)
     fate = Fate()

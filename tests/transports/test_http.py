@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from corelib.ports import Address, RunRef, Transport
+from corelib.ports import Address, Transport
 from corelib.testing import TransportConformance
 from tests.servers.fixtures import wandb_server
 from tests.servers.wandb_server import WandbServer
@@ -19,10 +17,10 @@ class TestHttp(TransportConformance):
     """The port, over HTTP."""
 
     @pytest.fixture
-    def transport(self, wandb_server: WandbServer) -> Iterator[Transport]:
+    def transport(self, wandb_server: WandbServer) -> Transport:
         # A batch that comes again after a crash may hold lines that were acknowledged.
         wandb_server.allow("offset-back")
-        yield HttpTransport(wandb_server.url, wandb_server.key, options=HttpOptions(slow_s=0.01))
+        return HttpTransport(wandb_server.url, wandb_server.key, options=HttpOptions(slow_s=0.01))
 
     def restart(self, transport: Transport) -> Transport:
         assert isinstance(transport, HttpTransport)

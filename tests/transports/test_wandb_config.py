@@ -81,7 +81,9 @@ def test_metrics_are_numbered_fields() -> None:
         MetricDefinition("loss", summary=("min",)),
         MetricDefinition("epoch", hidden=True),
         MetricDefinition("train/*", step_metric="epoch"),
-        MetricDefinition("val/*", step_metric="late", step_sync=False, summary=("max", "last", "first", "mean")),
+        MetricDefinition(
+            "val/*", step_metric="late", step_sync=False, summary=("max", "last", "first", "mean")
+        ),
         MetricDefinition("none", summary=("none",)),
         MetricDefinition("copy", summary=("copy",)),
     ]
@@ -132,7 +134,7 @@ def test_awkward_yaml_reads_back() -> None:
     """Long keys, control characters, other scripts, words that YAML takes for values, numbers without a point."""
     tree = {
         "k" * 2000: {"a": [[1, 2], [3, [4]]], "b": {}},
-        "text": "a\u2028b\U0001f98a\x7f\x1b\"\\\ud800",
+        "text": 'a\u2028b\U0001f98a\x7f\x1b"\\\ud800',
         "null": None,
         "": "",
         "1": "1",

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from attrs import evolve
 
+from corelib.ports import RunRef
 from corelib.pure.records import ConfigChange, RunChange
 from corelib.pure.replay import Replay
-from corelib.ports import RunRef
 from corelib.testing.specimens import TIME, header_of, start_record
 from tests.properties.wandb_world import settings
 from transports.wandb_documents import app_url_of, description, documents, metadata, run_url, stream_target

@@ -26,7 +26,9 @@ from transports.wandb_exchange import (
 )
 
 PUSH = HttpRequest(method="POST", target="/files/e/p/r/file_stream", operation="file_stream", body=b"{}")
-PUT = HttpRequest(method="PUT", target="https://u:p@store.example.com/b?X-Signature=s", operation="upload of x")
+PUT = HttpRequest(
+    method="PUT", target="https://u:p@store.example.com/b?X-Signature=s", operation="upload of x"
+)
 HOST = "api.example.com"
 
 

@@ -133,7 +133,9 @@ def test_statuses_are_judged_as_everywhere() -> None:
     assert Reader(REQUESTS["Viewer"], HttpAnswer(401, {}, body), HOST, 0.0).verdict == Verdict(
         "slowly", "Viewer at api.example.com: HTTP 401 (no)"
     )
-    assert Reader(REQUESTS["Viewer"], HttpFailure("dropped", "cut"), HOST, 0.0).verdict == Verdict("later", "cut")
+    assert Reader(REQUESTS["Viewer"], HttpFailure("dropped", "cut"), HOST, 0.0).verdict == Verdict(
+        "later", "cut"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- answers
@@ -236,7 +238,7 @@ def test_features_are_those_that_are_enabled() -> None:
     """Everything else in the answer says that there are none."""
     listed = [{"name": "A", "isEnabled": True}, {"name": "B", "isEnabled": False}, {"name": "C"}, "junk"]
 
-    assert read({"serverInfo": {"features": listed}}).features() == {"A"}
+    assert read({"serverInfo": {"features": listed}}).features() == frozenset({"A"})
     for answer in (None, {}, {"features": None}, {"features": "A"}):
         assert read({"serverInfo": answer}).features() == frozenset()
 

@@ -121,7 +121,7 @@ def test_a_continued_run_goes_on_behind_what_is_stored() -> None:
     """The count is asked first, and the upsert names the server's key, so that it cannot create a run."""
     talk = Talk()
     talk.server.exists = True
-    talk.server.lines[HISTORY] = {number: "{}" for number in range(16)}
+    talk.server.lines[HISTORY] = dict.fromkeys(range(16), "{}")
 
     assert isinstance(talk.open(resumed=True, starting_step=16), Delivered)
     assert talk.operations == ["RunResumeStatus", "UpsertBucket", "ServerFeaturesQuery"]
@@ -145,7 +145,7 @@ def test_a_run_that_is_overwritten_is_named_once() -> None:
     """Without resume a run that was there is overwritten from its first line, whatever its count; one line says so."""
     talk = Talk()
     talk.server.exists = True
-    talk.server.lines[HISTORY] = {number: '{"old":1}' for number in range(5)}
+    talk.server.lines[HISTORY] = dict.fromkeys(range(5), '{"old":1}')
     outcome = talk.open()
 
     assert len(outcome.notices) == 1
@@ -203,7 +203,9 @@ def test_a_config_that_cannot_be_sent_refuses_the_run() -> None:
     """Nothing is sent of a run whose description cannot be written."""
     talk = Talk()
 
-    assert talk.open(config={"deep": deep()}).reason == "the config cannot be sent: a value is nested too deeply"
+    assert (
+        talk.open(config={"deep": deep()}).reason == "the config cannot be sent: a value is nested too deeply"
+    )
     assert talk.operations == []
 
 
@@ -246,7 +248,12 @@ def test_rows_go_first_and_all_in_one_push() -> None:
         files={"a": FileState("/f/a", 1, 1)},
     )
 
-    assert talk.operations[:4] == ["file_stream", "UpsertBucket", "NotifyScriptableRunAlert", "CreateRunFiles"]
+    assert talk.operations[:4] == [
+        "file_stream",
+        "UpsertBucket",
+        "NotifyScriptableRunAlert",
+        "CreateRunFiles",
+    ]
     assert [row["_step"] for row in talk.server.rows] == [0, 1, 2]
     assert json.loads(talk.server.lines[SUMMARY][0])["_step"] == 2
     assert talk.server.alerts == ["Look"]
@@ -373,7 +380,10 @@ def test_a_sign_of_life_is_an_empty_push() -> None:
 def test_a_body_that_is_not_understood_goes_plain(status: int) -> None:
     """What a server announces and something on the way does not take costs one attempt, and no row."""
     talk = Talk()
-    features = [{"name": "FILESTREAM_GZIP", "isEnabled": True}, {"name": "FILESTREAM_ZSTD", "isEnabled": False}]
+    features = [
+        {"name": "FILESTREAM_GZIP", "isEnabled": True},
+        {"name": "FILESTREAM_ZSTD", "isEnabled": False},
+    ]
     talk.wrong["ServerFeaturesQuery"] = [graphql({"serverInfo": {"features": features}})]
     talk.open()
     talk.wrong["file_stream"] = [HttpAnswer(status)]
@@ -413,6 +423,39 @@ def test_a_push_waits_and_comes_again_byte_for_byte(answer: HttpResult, after: f
     assert len(talk.server.rows) == 3
 
 
+@pytest.mark.parametrize("kind", ["dropped", "timeout"])
+def test_large_pushes_that_are_cut_become_smaller(kind: Any) -> None:
+    """A proxy that cuts large bodies off, or a line too slow for them, gets all the same, in parts."""
+    talk = Talk().begun()
+    rows = [Row(seq=seq, time=TIME, step=seq, data={"x": "x" * 100_000}) for seq in range(2, 12)]
+    handle = talk.server.handle
+    sizes: list[int] = []
+
+    def narrow(request: HttpRequest) -> HttpResult:
+        size = len(request.body)
+        sizes.append(size)
+        return HttpFailure(kind, "cut") if size > 300_000 else handle(request)
+
+    talk.server.handle = narrow  # type: ignore[assignment]
+    tries = 0
+    while isinstance(talk.deliver(*rows), Retry):
+        tries += 1
+        assert tries < 20
+    assert [row["_step"] for row in talk.server.rows] == list(range(2, 12))
+    assert sizes[0] == sizes[1] == sizes[2] > sizes[3]
+
+
+def test_large_pushes_wait_for_a_server_that_is_down() -> None:
+    """Where nobody listens, size is not to blame."""
+    talk = Talk().begun()
+    rows = [Row(seq=seq, time=TIME, step=seq, data={"x": "x" * 100_000}) for seq in range(2, 12)]
+    talk.wrong["file_stream"] = [HttpFailure("unreachable", "refused")] * 10
+    for _ in range(10):
+        assert isinstance(talk.deliver(*rows), Retry)
+    talk.deliver(*rows)
+    assert len({request.body for request in talk.requests if len(request.body) > 300_000}) == 1  # type: ignore[arg-type]
+
+
 def test_a_stream_that_is_gone_is_given_up_after_some_tries() -> None:
     """Its rows are refused with the reason, later ones after one attempt, until it is there again."""
     talk = Talk().begun()
@@ -450,7 +493,11 @@ def test_a_push_that_is_too_large_is_split() -> None:
     """413 costs no row but one that is too large by itself."""
     talk = Talk().begun()
     talk.server.most_body = 600
-    rows = [*rows_from(2, 20), Row(seq=22, time=TIME, step=20, data={"text": "x" * 600}), *rows_from(23, 2, step=21)]
+    rows = [
+        *rows_from(2, 20),
+        Row(seq=22, time=TIME, step=20, data={"text": "x" * 600}),
+        *rows_from(23, 2, step=21),
+    ]
     outcome = talk.deliver(*rows)
 
     assert isinstance(outcome, Rejected)
@@ -539,7 +586,9 @@ def test_a_refused_alert_is_named(answers: Sequence[HttpResult], words: str) -> 
 def test_files_are_announced_with_the_next_push() -> None:
     """The bytes go to their address, and the next push names them."""
     talk = Talk().begun()
-    talk.deliver(FileSaved(seq=2, time=TIME, path="m/w.bin", policy="now"), files={"m/w.bin": FileState("/f", 3, 1)})
+    talk.deliver(
+        FileSaved(seq=2, time=TIME, path="m/w.bin", policy="now"), files={"m/w.bin": FileState("/f", 3, 1)}
+    )
     talk.deliver(*rows_from(3, 1))
 
     assert "upload of m/w.bin" in talk.operations
@@ -567,9 +616,7 @@ def test_documents_that_fail_are_told_of() -> None:
     talk.wrong["upload of config.yaml"] = [HttpAnswer(413)]
     outcome = talk.deliver(Exit(seq=2, time=TIME, exit_code=0, runtime=1.0))
 
-    assert outcome.notices == (
-        "Something was not delivered: upload of config.yaml at up: HTTP 413",
-    )
+    assert outcome.notices == ("Something was not delivered: upload of config.yaml at up: HTTP 413",)
     assert talk.server.complete == 0
 
 
@@ -807,7 +854,12 @@ def create(*answers: HttpResult, **start: Any) -> tuple[UpsertAnswered | None, l
 
 
 def made(inserted: bool | None, internals: str | None = None) -> HttpAnswer:
-    bucket = {"id": "s9", "name": "r1", "project": {"name": "p", "entity": {"name": "ent"}}, "wandbConfig": internals}
+    bucket = {
+        "id": "s9",
+        "name": "r1",
+        "project": {"name": "p", "entity": {"name": "ent"}},
+        "wandbConfig": internals,
+    }
     return graphql({"upsertBucket": {"bucket": bucket, "inserted": inserted}})
 
 
@@ -842,7 +894,11 @@ def test_a_run_that_somebody_started_is_left_alone(inserted: bool | None, intern
 
 @pytest.mark.parametrize(
     ("result", "kind"),
-    [(HttpAnswer(401), "auth"), (HttpAnswer(409), "refused"), (HttpFailure("timeout", "late"), "unreachable")],
+    [
+        (HttpAnswer(401), "auth"),
+        (HttpAnswer(409), "refused"),
+        (HttpFailure("timeout", "late"), "unreachable"),
+    ],
 )
 def test_a_failed_creation_is_told_and_not_repeated(result: HttpResult, kind: str) -> None:
     """A second attempt after a lost answer would meet the first as a rival."""

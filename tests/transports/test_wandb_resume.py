@@ -185,7 +185,7 @@ def test_runtimes_are_numbers(runtime: str, seconds: float | None) -> None:
     assert found.remote.history_runtime == seconds
 
 
-# ----------------------------------------------------------------------------------------------------- nobody could tell
+# ---------------------------------------------------------------------------------------------------- nobody could tell
 
 
 @pytest.mark.case("res-auth-fail", "res-forbidden", "res-500")

@@ -173,6 +173,24 @@ def test_a_push_that_is_too_large_is_halved_for_good() -> None:
     assert len(push_of(found).body) <= len(first.body) // 2
 
 
+def test_a_push_that_does_not_get_through_is_halved_until_one_does() -> None:
+    """On a bad line pushes are small, and grow again up to the limit."""
+    found = stream(40, push_bytes=1000)
+    first = push_of(found)
+    found.narrow(first)
+    second = push_of(found)
+    assert 0 < second.items < first.items
+    found.taken(second)
+    third = push_of(found)
+    assert third.items > second.items
+    found.taken(third)
+    assert len(push_of(found).body) <= 1000
+
+    alone = stream(1)
+    alone.narrow(push_of(alone))
+    assert push_of(alone).items == 1
+
+
 def test_a_single_line_that_is_too_large_is_refused() -> None:
     """What goes no smaller is refused with its records, and the next line takes its number."""
     found = stream(2, push_bytes=1)
@@ -222,7 +240,7 @@ def test_where_everything_is_refused_that_is_found_out_soon() -> None:
 
 
 def test_giving_up_names_lines_first() -> None:
-    """Rows and summary of a refused push are named; the end is still to be said, and named when it is refused itself."""
+    """Rows and summary of a refused push are named; the end is still to be said, and named when refused itself."""
     found = stream(2)
     found.set_summary(b"{}", [("w", 8)])
     found.preempt(("w", 7))

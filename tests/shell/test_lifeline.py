@@ -1,0 +1,246 @@
+"""The end of the other process is noticed however it comes, and never guessed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from threading import enumerate as enumerate_threads
+from typing import Any
+
+import pytest
+
+from corelib.shell import lifeline as module
+from corelib.shell.courier_messages import LineReader, LineWriter
+from corelib.shell.lifeline import Lifeline
+from tests.couriers import LONG_S, RunOnDisk, eventually
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs pidfd and /proc")
+
+
+class Told:
+    """A delivery that writes down what it is asked for."""
+
+    def __init__(self) -> None:
+        self.pokes = 0
+        self.closings: list[float] = []
+        self.poked = Event()
+        self.asked = Event()
+        self.ended = Event()
+
+    def poke(self) -> None:
+        self.pokes += 1
+        self.poked.set()
+
+    def ask_to_close(self, timeout: float) -> None:
+        self.closings.append(timeout)
+        self.asked.set()
+
+
+class Other:
+    """Another process, which lives until it is told to end."""
+
+    def __init__(self, code: str = "import sys; sys.stdin.read()") -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        self.pid = self.process.pid
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@pytest.fixture
+def other() -> Iterator[Other]:
+    other = Other()
+    yield other
+    other.process.kill()
+    other.end()
+
+
+class Line:
+    """A lifeline, the pipe to it, and the delivery that it tells."""
+
+    def __init__(self, run: RunOnDisk, pid: int, *, data: bytes = b"", wake: int | None = None) -> None:
+        read, write = os.pipe()
+        self.writer = LineWriter(write)
+        self.told = Told()
+        self.lifeline = Lifeline(run.spec(pid=pid, linger_s=77.0), LineReader(read, data))
+        self.ticks = Event()
+        lines.append(self)
+        self.lifeline.watch(self.told, wake, self.ticks.set)  # type: ignore[arg-type]
+
+
+lines: list[Line] = []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunOnDisk]:
+    """Give a run directory, and end the threads that listened to it."""
+    yield RunOnDisk(tmp_path)
+    for line in lines:
+        line.told.ended.set()
+        line.writer.send("poke")
+    for thread in [one for one in enumerate_threads() if one.name == "corelib-lifeline"]:
+        thread.join(LONG_S)
+    for line in lines:
+        line.writer.close()
+        os.close(line.lifeline._reader.fd)
+    lines.clear()
+
+
+def test_messages_are_passed_on(run: RunOnDisk, other: Other) -> None:
+    """A poke pokes; what cannot be understood is passed over; the time of a close is the courier's own."""
+    line = Line(run, other.pid, data=b'{"type":"poke"}\n')
+    assert line.told.poked.wait(LONG_S)
+    line.writer.send("surprise")
+    line.writer.send("close", timeout=3.0)
+    assert line.told.asked.wait(LONG_S)
+
+    assert line.told.closings == [77.0]
+    assert line.lifeline.is_closing
+    assert not line.lifeline.is_terminated
+    assert line.lifeline.fate() is None
+    line.writer.send("detach")
+    line.writer.send("close", timeout=1000.0)
+    line.writer.send("poke")
+    eventually(lambda: line.told.pokes == 2)
+    assert line.told.closings == [77.0], "the first request counts"
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"), [({"timeout": 500.0}, 500.0), ({"timeout": "x"}, 77.0), ({}, 77.0)]
+)
+def test_a_long_close_is_granted(
+    run: RunOnDisk, other: Other, message: dict[str, Any], seconds: float
+) -> None:
+    """Who is willing to wait longer than the courier would stay keeps it that long."""
+    line = Line(run, other.pid)
+    line.writer.send("close", **message)
+    assert line.told.asked.wait(LONG_S)
+
+    assert line.told.closings == [seconds]
+
+
+def test_it_ticks_while_nothing_happens(run: RunOnDisk, other: Other) -> None:
+    """Somebody looks at the delivery about once a second, also while it waits for its transport."""
+    line = Line(run, other.pid)
+
+    assert line.ticks.wait(LONG_S)
+
+
+def test_a_closed_pipe_alone_is_no_end(run: RunOnDisk, other: Other) -> None:
+    """As long as the writer of the journal holds its lock, the process may still write."""
+    line = Line(run, other.pid)
+    line.writer.close()
+    eventually(lambda: line.lifeline._is_cut)
+    assert line.ticks.wait(LONG_S)
+    assert line.lifeline.fate() is None
+    run.writer.abandon()
+    assert line.told.asked.wait(LONG_S)
+
+    assert eventually(line.lifeline.fate) == 1
+    assert line.told.closings == [77.0]
+
+
+@linux
+def test_the_end_of_the_process_is_the_end(run: RunOnDisk, other: Other) -> None:
+    """A process that is gone is gone, whoever holds its pipes or its locks open."""
+    line = Line(run, other.pid)
+    other.end()
+    assert line.told.asked.wait(LONG_S)
+
+    assert eventually(line.lifeline.fate) == 1
+    assert line.lifeline.is_closing
+    line.writer.send("poke")
+    eventually(lambda: line.told.pokes >= 1)
+
+
+@linux
+def test_a_signal_is_known_while_the_system_knows_it(run: RunOnDisk, other: Other) -> None:
+    """A process that was killed, and that nobody has waited for yet, has the code of an interrupt."""
+    line = Line(run, other.pid)
+    other.process.send_signal(signal.SIGKILL)  # and is not waited for
+    assert line.told.asked.wait(LONG_S)
+
+    assert eventually(line.lifeline.fate) == 255
+
+
+@pytest.mark.parametrize("status", [0, 5, 255])
+def test_a_status_that_was_left_is_the_exit_code(run: RunOnDisk, other: Other, status: int) -> None:
+    """Where libc has written the exit status of the process, that is its exit code."""
+    line = Line(run, other.pid)
+    (run.directory / "exit-status").write_bytes(bytes([status]))
+    assert line.lifeline.fate() is None, "the process is still there"
+    line.writer.close()
+    run.writer.abandon()
+    assert line.told.asked.wait(LONG_S)
+
+    assert eventually(lambda: line.lifeline.fate() is not None)
+    assert line.lifeline.fate() == status
+
+
+def test_an_unreadable_status_is_none(run: RunOnDisk, other: Other) -> None:
+    """A status file that cannot be read does not hide that the process is gone."""
+    line = Line(run, other.pid)
+    (run.directory / "exit-status").mkdir()
+    line.writer.close()
+    run.writer.abandon()
+
+    assert eventually(line.lifeline.fate) == 1
+
+
+def test_a_request_to_end_leaves_little_time(run: RunOnDisk, other: Other) -> None:
+    """SIGTERM means that SIGKILL follows: what comes after it does not give more time."""
+    wake, waker = os.pipe()
+    line = Line(run, other.pid, wake=wake)
+    os.write(waker, b"x")
+    assert line.told.asked.wait(LONG_S)
+    assert line.lifeline.is_terminated
+    assert not line.lifeline.is_closing
+    line.writer.send("close", timeout=3.0)
+    eventually(lambda: line.lifeline.is_closing)
+
+    assert len(line.told.closings) == 2
+    assert all(seconds <= 20.0 for seconds in line.told.closings)
+
+
+def test_without_pidfd_the_pipe_tells(run: RunOnDisk, other: Other, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On other systems a closed pipe and a free lock are the end."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    line = Line(run, other.pid)
+    run.writer.abandon()
+    line.writer.close()
+
+    assert eventually(line.lifeline.fate) == 1
+
+
+def test_nobody_s_signal_is_guessed() -> None:
+    """A process that is not there, or lives, was not killed as far as anybody knows."""
+    assert not module._was_killed(2**22 + 1)
+    assert not module._was_killed(os.getpid())
+
+
+def test_a_transport_that_never_returns_is_left(
+    run: RunOnDisk, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind its last moment a courier ends itself, whatever its transport is doing."""
+    left: list[int] = []
+    line = Line(run, other.pid)
+
+    def leave(status: int) -> None:
+        left.append(status)
+        line.told.ended.set()  # a real one does not come back
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(module, "_GRACE_S", -1000.0)
+    line.writer.send("close", timeout=1.0)
+    assert line.told.ended.wait(LONG_S)
+
+    assert eventually(lambda: left) == [1]
