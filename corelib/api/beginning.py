@@ -142,7 +142,7 @@ def _provisional_start(beginning: Beginning) -> RunStart:
         notes=settings.run_notes,
         name=settings.run_name,
     )
-    return RunStart(seq=1, time=beginning.start_time, **_start_fields(settings, new, "online"))
+    return RunStart(seq=1, time=beginning.start_time, **_start_fields(beginning, new, "online"))
 
 
 def _nothing_there(run_id: str, timeout: float) -> Answer:  # noqa: ARG001  a lookup's signature
@@ -196,7 +196,7 @@ def _start(
     plan = _plan(beginning, destination, decision, made)
     journal = start = None
     if made is not None:
-        journal, start = _open_journal(plan, made, _start_fields(settings, decision, destination.mode), undo)
+        journal, start = _open_journal(plan, made, _start_fields(beginning, decision, destination.mode), undo)
         undo.callback(detach_log, report)
         attach_log(report, made.paths)
 
@@ -302,7 +302,10 @@ def _plan(
     )
 
 
-def _start_fields(settings: Settings, decision: Decision, mode: str) -> dict[str, Any]:
+def _start_fields(beginning: Beginning, decision: Decision, mode: str) -> dict[str, Any]:
+    settings = beginning.settings
+    # A generated id means no earlier run, wherever one asks.
+    is_open = mode == "offline" and decision.run_id != beginning.fresh_id
     return {
         "project": _project(settings),
         "entity": settings.entity,
@@ -321,6 +324,7 @@ def _start_fields(settings: Settings, decision: Decision, mode: str) -> dict[str
         "summary": decision.summary,
         "program": settings.program,
         "sweep_id": settings.sweep_id,
+        "deferred": settings.resume if is_open else None,
     }
 
 

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 from zlib import crc32
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from corelib.errors import JournalError, UsageError
+from corelib.pure.deferral import Continuation
 from corelib.pure.outcomes import Ledger
 from corelib.pure.wire import plain, tree
 
@@ -35,6 +36,8 @@ class Cursor:
         ledger: their account; nothing in it is pending.
         exited: the end of the run is among them.
         transport: what the transport wants kept, a JSON tree; None: nothing.
+        decided: no resume decision is left open.
+        continuation: what came of one that was, if the run goes on behind another one.
     """
 
     run_id: str
@@ -44,6 +47,8 @@ class Cursor:
     ledger: Ledger = field(factory=Ledger)
     exited: bool = False
     transport: Mapping[str, Any] | None = None
+    decided: bool = False
+    continuation: Continuation | None = None
 
 
 def encode_cursor(cursor: Cursor) -> bytes:
@@ -64,6 +69,8 @@ def encode_cursor(cursor: Cursor) -> bytes:
                 "reasons": dict(cursor.ledger.reasons),
                 "exited": cursor.exited,
                 "transport": plain(cursor.transport),
+                "decided": cursor.decided,
+                "continuation": None if cursor.continuation is None else plain(_fields(cursor.continuation)),
             }
         )
     except (RecursionError, TypeError, ValueError) as error:
@@ -86,6 +93,7 @@ def decode_cursor(data: bytes) -> Cursor:
         if document["checksum"] != f"{crc32(_canonical(found).encode()):08x}":
             raise JournalError("A cursor is damaged: its checksum does not fit.")
         delivered, reasons = found["delivered"], found["reasons"]
+        continuation = found["continuation"]
         return Cursor(
             run_id=found["run_id"],
             positions={writer: (segment, count) for writer, (segment, count) in found["positions"].items()},
@@ -94,10 +102,20 @@ def decode_cursor(data: bytes) -> Cursor:
             ledger=Ledger(accepted=delivered + sum(reasons.values()), delivered=delivered, reasons=reasons),
             exited=found["exited"],
             transport=cast("dict[str, Any] | None", tree(found["transport"])),
+            decided=found["decided"],
+            continuation=None if continuation is None else _continuation(tree(continuation)),
         )
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         # UsageError of a ledger that does not add up is a ValueError, too.
         raise JournalError(f"A cursor is damaged: {type(error).__name__}.") from error
+
+
+def _fields(continuation: Continuation) -> dict[str, Any]:
+    return asdict(continuation, recurse=False)
+
+
+def _continuation(fields: dict[str, Any]) -> Continuation:
+    return Continuation(**{**fields, "tags": tuple(fields["tags"])})
 
 
 def _canonical(document: Any) -> str:

@@ -55,6 +55,8 @@ class RunStart:
 
     `starting_step` and `runtime_offset` (seconds) continue an earlier run; `previous` names the run directory that
     this one continues, or None; `decision` is the sentence that says why the run was started, resumed or overwritten.
+    `deferred` is the `resume=` of a call that named an id while no server was asked: `corelib.pure.deferral` decides
+    when the run is delivered to one. None: nothing is left to decide.
     """
 
     seq: int
@@ -76,6 +78,7 @@ class RunStart:
     summary: Tree
     program: str | None
     sweep_id: str | None
+    deferred: str | None = None
 
 
 @frozen(kw_only=True)

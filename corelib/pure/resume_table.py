@@ -81,7 +81,7 @@ SENTENCES: Final = {
     "so nobody can tell whether it exists. Check dir= and its rights.",
     "local loss": "{policy}, but the run directories of run {id} cannot be read ({why}): "
     "they are left as they are, and a new one starts at step 0.",
-    "local only": "{policy} is decided from the run directories of this machine; no server is asked.",
+    "local only": "{policy} is decided from the run directories of this machine; no server is asked before a sync.",
     "login needed": "force=True needs a login that the server accepts ({why}). Log in, or use force=False.",
     "missing": "{policy}, but no run {id} exists. "
     "Check the id and the project, or use resume='allow' to start it.",

@@ -14,6 +14,7 @@ from corelib.pure.cursor import Cursor
 from corelib.pure.delivery_state import State, ledger
 from corelib.pure.records import Record
 from corelib.shell.cursor import CursorFile
+from corelib.shell.deferred_decision import DeferredDecision
 from corelib.shell.source import ResumableSource
 from corelib.tail import Position
 
@@ -59,8 +60,8 @@ class CursorKeeper:
         opened = state.policy.opens and state.opened and state.refusal is None and not self._was_open
         return opened or state.settled != self._settled
 
-    def write(self, state: State, transport: Mapping[str, Any] | None) -> None:
-        """Write down what is settled, with what the transport wants kept.
+    def write(self, state: State, transport: Mapping[str, Any] | None, decision: DeferredDecision) -> None:
+        """Write down what is settled and decided, with what the transport wants kept.
 
         Raises:
             OSError: it cannot be written.
@@ -82,5 +83,7 @@ class CursorKeeper:
                 ledger=account.without_pending(),
                 exited=self.exited,
                 transport=transport,
+                decided=not decision.is_open,
+                continuation=decision.continuation,
             )
         )

@@ -27,6 +27,7 @@ from corelib.ports import (
 from corelib.pure import delivery
 from corelib.pure.cursor import Cursor
 from corelib.pure.delivery_events import (
+    Answered,
     Beat,
     CloseAsked,
     Effect,
@@ -46,6 +47,7 @@ from corelib.pure.records import Exit, Header, Record, RunStart
 from corelib.shell.cursor import CursorFile
 from corelib.shell.cursor_keeper import CursorKeeper
 from corelib.shell.dead_letters import DeadLetters
+from corelib.shell.deferred_decision import DeferredDecision
 from corelib.shell.source import NotYet, ResumableSource, Source
 from corelib.shell.transport_calls import TransportCalls, World, described
 
@@ -149,7 +151,7 @@ class Delivery:
         self._calls = TransportCalls(transport, name=name, report=report, world=self._world)
         self._source = source
         self._run = run
-        self._start = start
+        self._decision = DeferredDecision(self._calls, run, start)
         self._policy = policy_for(transport.capabilities) if policy is None else policy
         self._state = delivery.begin(self._policy)
         self._keeper = (
@@ -225,6 +227,8 @@ class Delivery:
         except JournalError as error:
             self._calls.tell(f"{error} The delivery begins anew; what the backend has, it knows by its key.")
             return is_ours
+        if cursor is not None:
+            self._decision.take_up(cursor)
         if cursor is not None and not is_ours:
             self._state = self._begin(cursor, {})
         elif cursor is not None and (
@@ -287,7 +291,7 @@ class Delivery:
             if type(record) is Header:
                 headers[writer] = record
             else:
-                records.append(record)
+                records.append(self._decision.applied(record))
         rebuild()
 
     # The work.
@@ -317,7 +321,7 @@ class Delivery:
             return self._send(effect)
         answered = None
         if isinstance(effect, Open):
-            answered = self._calls.open(self._run, self._start)
+            answered = self._open()
         elif isinstance(effect, Beat):
             answered = self._calls.heartbeat(self._run)
         elif isinstance(effect, Notice):
@@ -325,6 +329,15 @@ class Delivery:
         if answered is not None:
             self._take_news(answered.outcome)
         return answered
+
+    def _open(self) -> Answered:
+        if self._decision.is_open:
+            hindrance = self._decision.take()
+            if hindrance is not None:
+                return Answered(self._world.clock(), hindrance, self._world.draw())
+            if self._keeper is not None:
+                self._write_cursor(self._keeper)
+        return self._calls.open(self._run, self._decision.start)
 
     def _wait(self, effect: Wait) -> Ticked:
         seconds = effect.until - self._world.clock()
@@ -343,7 +356,8 @@ class Delivery:
             return ReadFailed(self._world.clock())
         if self._keeper is not None:
             self._keeper.read_on(entries)
-        return Offered(self._world.clock(), entries, end=len(entries) < effect.limit)
+        records = [(writer, self._decision.applied(record), size) for writer, record, size in entries]
+        return Offered(self._world.clock(), records, end=len(entries) < effect.limit)
 
     def _send(self, effect: Send) -> DeliveryEvent:
         answered = self._calls.deliver(self._batch(effect.writer, effect.header, effect.records))
@@ -372,7 +386,7 @@ class Delivery:
 
     def _write_cursor(self, keeper: CursorKeeper) -> None:
         try:
-            keeper.write(self._state, self._calls.save(self._run))
+            keeper.write(self._state, self._calls.save(self._run), self._decision)
         except OSError as error:
             self._calls.tell_once(
                 "cursor", f"the cursor cannot be written ({error.strerror or error}); a restart repeats more."

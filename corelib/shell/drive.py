@@ -33,7 +33,7 @@ from corelib.pure.resume import (
     step,
 )
 
-__all__ = ["INIT_TIMEOUT_S", "Ask", "Create", "Marker", "ResumeDriver"]
+__all__ = ["INIT_TIMEOUT_S", "Ask", "Create", "Marker", "ResumeDriver", "answer_of"]
 
 INIT_TIMEOUT_S: Final = 30.0
 _DISK_TIMEOUT_S: Final = (
@@ -119,7 +119,7 @@ class ResumeDriver:
                 case ReadMarker():
                     event = MarkerRead(None if self._marker is None else self._marker.read())
                 case Lookup(run_id, "disk"):
-                    event = LookedUp(_answer(self._ask_disk, run_id, _DISK_TIMEOUT_S))
+                    event = LookedUp(answer_of(self._ask_disk, run_id, _DISK_TIMEOUT_S))
                 case Lookup(run_id):
                     event = LookedUp(self._server_answer(run_id))
                 case Upsert(run_id):
@@ -156,7 +156,7 @@ class ResumeDriver:
             remaining_s = self._deadline - self._clock()
             if remaining_s <= 0:
                 return self._out_of_time()
-            answer = _answer(self._ask_server, run_id, remaining_s)
+            answer = answer_of(self._ask_server, run_id, remaining_s)
             attempts += 1
             if not (isinstance(answer, LookupFailed) and answer.retry):
                 return answer
@@ -197,7 +197,8 @@ class ResumeDriver:
         return ()
 
 
-def _answer(ask: Ask, run_id: str, timeout_s: float) -> Answer:
+def answer_of(ask: Ask, run_id: str, timeout_s: float) -> Answer:
+    """Ask, and return an answer whatever the one who is asked does."""
     try:
         answer: object = ask(run_id, timeout_s)
     except Exception as error:  # noqa: BLE001  a backend's bug is an answer that nobody could give

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 from corelib.ports import Batch, CompleteTransport, Delivered, Outcome, Rejected, Retry, RunRef, Transport
 from corelib.pure.delivery_events import Answered
 from corelib.pure.records import RunStart
+from corelib.pure.remote import Answer
 
 __all__ = ["TransportCalls", "World", "described"]
 
@@ -58,6 +59,12 @@ class TransportCalls:
         self._report = report
         self._world = world
         self._told: set[str] = set()
+
+    def lookup(self, run: RunRef, timeout: float) -> Answer:
+        """Ask what the backend knows of the run, for `timeout` seconds at most."""
+        from corelib.shell.drive import answer_of  # few deliveries have anything to ask
+
+        return answer_of(lambda _, seconds: self._transport.lookup(run, seconds), run.run_id, timeout)
 
     def open(self, run: RunRef, start: RunStart) -> Answered:
         """Open the run."""

@@ -41,7 +41,9 @@ class Lines:
 
     def __init__(self) -> None:
         self.lines: dict[int, tuple[str, int]] = {}
-        self.wrong: list[str] = []  # an assertion within a transport would be taken for a bug of it, and retried
+        self.wrong: list[
+            str
+        ] = []  # an assertion within a transport would be taken for a bug of it, and retried
 
 
 class Streaming:

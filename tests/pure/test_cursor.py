@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from corelib.errors import JournalError, UsageError
 from corelib.pure.cursor import Cursor, decode_cursor, encode_cursor
+from corelib.pure.deferral import Continuation
 from corelib.pure.outcomes import Ledger
 
 SEQ = st.integers(0, 2**60)
@@ -42,6 +43,18 @@ CURSORS = st.builds(
     ledger=LEDGERS,
     exited=st.booleans(),
     transport=st.none() | TREES,
+    decided=st.booleans(),
+    continuation=st.none()
+    | st.builds(
+        Continuation,
+        step_shift=SEQ,
+        runtime_shift=st.floats(0, 1e9),
+        config=TREES,
+        summary=TREES,
+        tags=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+        notes=st.none() | st.text(max_size=5),
+        name=st.none() | st.text(max_size=5),
+    ),
 )
 EXAMPLE = Cursor(
     run_id="r",

@@ -1,0 +1,120 @@
+"""The resume decision that `init()` left open: taken when the run is delivered, before its first record.
+
+Law: a run that was recorded while no server was asked keeps the words of its call in `RunStart.deferred`, and what the
+server knows when the run is delivered decides as the table of `corelib.pure.resume_table` does. Under `allow` and
+`auto` it goes on behind what is there (R5, R23), as every part does that continues another one of this machine; under
+`never` it is refused (R15); else it is new. Nothing stored is overwritten over a decision that nobody could take.
+
+A run that goes on keeps its records and their numbers. Its steps and its runtime are moved behind what is there; its
+config and its summary are laid over what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from attrs import evolve, field, frozen
+
+from corelib.pure.outcomes import Rejected, Retry
+from corelib.pure.records import Exit, Record, Row, RunStart
+from corelib.pure.remote import (
+    Answer,
+    LookupFailed,
+    Started,
+    Unreadable,
+    merged_config,
+    runtime_offset,
+    starting_step,
+)
+
+__all__ = ["ASK_AGAIN_S", "Continuation", "Verdict", "continued", "decide"]
+
+ASK_AGAIN_S: Final = 15.0
+"""How long to wait, in seconds, where only people can mend what keeps the question from being answered."""
+
+
+@frozen(kw_only=True)
+class Continuation:
+    """What a run takes over from the one that it goes on behind.
+
+    Args:
+        step_shift: how many steps its own are moved on.
+        runtime_shift: how many seconds its own runtime is moved on.
+        config, summary: what is stored; the run's own values are laid over it.
+        tags, notes, name: what is stored; it holds where the run says nothing itself.
+    """
+
+    step_shift: int = 0
+    runtime_shift: float = 0.0
+    config: Mapping[str, Any] = field(factory=dict)
+    summary: Mapping[str, Any] = field(factory=dict)
+    tags: tuple[str, ...] = ()
+    notes: str | None = None
+    name: str | None = None
+
+
+Verdict: TypeAlias = Continuation | Retry | Rejected | None
+"""What follows: go on behind what is there, ask again, deliver nothing, or (None) begin as recorded."""
+
+
+def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
+    """Return what follows from the answer about a run whose decision is open.
+
+    Args:
+        start: how the run was recorded to begin.
+        run_id: what it is called where it is delivered to.
+        answer: what is known of that id there.
+    """
+    if isinstance(answer, LookupFailed):
+        reason = f"run {run_id} cannot be looked up ({_trimmed(answer.reason)})"
+        if answer.kind == "refused":
+            return Rejected(reason=reason)
+        return Retry(reason=reason, after=None if answer.retry else ASK_AGAIN_S)
+    if isinstance(answer, Unreadable):
+        return Rejected(
+            reason=f"what is stored of run {run_id} cannot be understood ({_trimmed(answer.reason)}), and nothing was "
+            "changed there; `corelib sync --id` delivers under another id"
+        )
+    if not isinstance(answer, Started):
+        return None
+    if start.deferred == "never" and not start.resumed:
+        where = f" ({answer.remote.where})" if answer.remote.where else ""
+        return Rejected(
+            reason=f"resume='never', but run {run_id} exists{where}; `corelib sync --id` delivers under another id"
+        )
+    remote = answer.remote
+    return Continuation(
+        step_shift=max(starting_step(remote) - start.starting_step, 0),
+        runtime_shift=max(runtime_offset(remote) - start.runtime_offset, 0.0),
+        config=remote.config,
+        summary=remote.summary,
+        tags=remote.tags,
+        notes=remote.notes,
+        name=remote.name,
+    )
+
+
+def continued(record: Record, continuation: Continuation) -> Record:
+    """Return a record as it would be, had the decision been taken when the run began."""
+    if type(record) is Row:
+        return record if record.step is None else evolve(record, step=record.step + continuation.step_shift)
+    if type(record) is Exit:
+        return evolve(record, runtime=record.runtime + continuation.runtime_shift)
+    if type(record) is not RunStart:
+        return record
+    return evolve(
+        record,
+        resumed=True,
+        starting_step=record.starting_step + continuation.step_shift,
+        runtime_offset=record.runtime_offset + continuation.runtime_shift,
+        config=merged_config(continuation.config, record.config),
+        summary={**continuation.summary, **record.summary},
+        tags=record.tags or continuation.tags,
+        notes=continuation.notes if record.notes is None else record.notes,
+        name=continuation.name if record.name is None else record.name,
+    )
+
+
+def _trimmed(reason: str) -> str:
+    return " ".join(reason.split()).rstrip(".")

@@ -1,0 +1,65 @@
+"""Asking a backend what `init()` did not ask it, before the first record of a run is delivered there.
+
+Law: `corelib.pure.deferral` decides, once per run and destination. What it decided is on disk before the run is opened
+there, so that whoever goes on after a crash does not take the run itself for an earlier one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from corelib.ports import Rejected, Retry, RunRef
+from corelib.pure.cursor import Cursor
+from corelib.pure.deferral import Continuation, continued, decide
+from corelib.pure.records import Record, RunStart
+from corelib.shell.transport_calls import TransportCalls
+
+__all__ = ["DeferredDecision"]
+
+_TIMEOUT_S: Final = 30.0
+
+
+class DeferredDecision:
+    """The resume decision of one delivery, where `init()` left it open. Where it did not, nothing happens here.
+
+    Args:
+        calls: the transport. One that cannot start a run, as a copy on disk, is no server, and is not asked.
+        run: the address of the run there.
+        start: how the run was recorded to begin.
+    """
+
+    def __init__(self, calls: TransportCalls, run: RunRef, start: RunStart) -> None:
+        declared = calls.capabilities
+        self.is_open = start.deferred is not None and declared.lookup and declared.create
+        self.continuation: Continuation | None = None
+        self._calls = calls
+        self._run = run
+        self._start = start
+
+    @property
+    def start(self) -> RunStart:
+        """How the run begins, as decided so far."""
+        start = self.applied(self._start)
+        return start if type(start) is RunStart else self._start
+
+    def take_up(self, cursor: Cursor) -> None:
+        """Take what an earlier delivery has decided."""
+        if cursor.decided:
+            self.is_open, self.continuation = False, cursor.continuation
+
+    def take(self) -> Retry | Rejected | None:
+        """Ask the backend; return why the run cannot be opened there, now or for good."""
+        verdict = decide(self._start, self._run.run_id, self._calls.lookup(self._run, _TIMEOUT_S))
+        if isinstance(verdict, (Retry, Rejected)):
+            return verdict
+        self.is_open, self.continuation = False, verdict
+        if verdict is not None:
+            self._calls.tell(
+                f"run {self._run.run_id} exists and was recorded with resume={self._start.deferred!r}, so it goes on "
+                f"there at step {self.start.starting_step}."
+            )
+        return None
+
+    def applied(self, record: Record) -> Record:
+        """Return a record as it is to be delivered."""
+        return record if self.continuation is None else continued(record, self.continuation)

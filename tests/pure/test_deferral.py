@@ -1,0 +1,164 @@
+"""A decision that nobody could take when a run began is taken when it is delivered, and by the same table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corelib.pure.deferral import ASK_AGAIN_S, Continuation, continued, decide
+from corelib.pure.outcomes import Rejected, Retry
+from corelib.pure.records import Exit, Row, RunStart
+from corelib.pure.remote import (
+    Absent,
+    Answer,
+    Created,
+    LookupFailed,
+    RemoteRun,
+    Started,
+    Unreadable,
+    runtime_offset,
+    starting_step,
+)
+from corelib.pure.resume_table import row_for
+from corelib.testing.specimens import TIME, start_record
+from corelib.testing.strategies.records import records, starts
+from corelib.testing.strategies.resume import remote_runs
+
+FOUND = RemoteRun(
+    run_id="abc",
+    where="https://app/p/abc",
+    config={"lr": 0.1, "old": 1},
+    summary={"acc": 0.5, "_step": 15, "_runtime": 50},
+    last_step=15,
+    history_lines=16,
+    history_runtime=50.0,
+    tags=("t1",),
+    notes="stored",
+    name="golden-river-7",
+)
+
+
+def offline(policy: str | None, **changes: Any) -> RunStart:
+    """Return the start of a run that was recorded while nobody was asked."""
+    words = {"deferred": policy, "config": {"lr": 0.2}, "tags": (), "name": None}
+    return start_record(**(words | changes))
+
+
+def test_a_run_goes_on_behind_what_is_there() -> None:
+    """Steps and runtime go on; stored values hold where the run has none of its own."""
+    start = offline("allow")
+    verdict = decide(start, "abc", Started(FOUND))
+    assert isinstance(verdict, Continuation)
+
+    begun = continued(start, verdict)
+
+    assert begun == evolve(
+        start,
+        resumed=True,
+        starting_step=16,
+        runtime_offset=50.0,
+        config={"lr": 0.2, "old": 1},
+        summary=FOUND.summary,
+        tags=("t1",),
+        notes="stored",
+        name="golden-river-7",
+    )
+    row = Row(seq=2, time=TIME, step=3, data={"loss": 1})
+    assert continued(row, verdict) == evolve(row, step=19)
+    assert continued(evolve(row, step=None), verdict) == evolve(row, step=None)
+    end = Exit(seq=3, time=TIME, exit_code=0, runtime=2.0)
+    assert continued(end, verdict) == evolve(end, runtime=52.0)
+
+
+def test_a_part_goes_on_behind_the_part_that_was_moved() -> None:
+    """A part that continues another one of this machine is moved as far as that one was, and no further."""
+    part = offline("must", resumed=True, starting_step=10, runtime_offset=20.0, summary={"acc": 0.9})
+    verdict = decide(part, "abc", Started(FOUND))
+    assert isinstance(verdict, Continuation)
+
+    assert (verdict.step_shift, verdict.runtime_shift) == (6, 30.0)
+    begun = continued(part, verdict)
+    assert isinstance(begun, RunStart)
+    assert begun.summary["acc"] == 0.9
+    assert decide(part, "abc", Absent()) is None
+
+
+@given(starts(), remote_runs(), records())
+def test_nothing_is_moved_back_and_nothing_else_is_changed(
+    start: RunStart, remote: RemoteRun, record
+) -> None:
+    """Whatever is there: the run begins at or behind its end, and a record keeps number, time and kind."""
+    verdict = decide(evolve(start, deferred="allow"), "run", Started(remote))
+    assert isinstance(verdict, Continuation)
+
+    begun, moved = continued(start, verdict), continued(record, verdict)
+
+    assert isinstance(begun, RunStart)
+    assert begun.resumed
+    assert begun.starting_step >= max(starting_step(remote), start.starting_step)
+    assert begun.runtime_offset >= max(runtime_offset(remote), start.runtime_offset) * (1 - 1e-9)
+    assert {**remote.config, **start.config}.keys() == begun.config.keys()
+    assert (type(moved), moved.seq, moved.time) == (type(record), record.seq, record.time)
+    assert isinstance(record, (Row, Exit, RunStart)) or moved is record
+
+
+ANSWERS: dict[str, Answer] = {
+    "absent": Absent(),
+    "created": Created(),
+    "started": Started(FOUND),
+    "unreadable": Unreadable("historyTail: it is not JSON."),
+}
+
+
+@pytest.mark.parametrize("policy", ["allow", "auto", "never"])
+@pytest.mark.parametrize("known", ANSWERS)
+def test_the_table_decides(policy: Any, known: Any) -> None:
+    """What follows is what the table of the resume machine says of the same situation online."""
+    verdict = decide(offline(policy), "abc", ANSWERS[known])
+
+    outcome = row_for("online", policy, "explicit", known, force=False).outcome
+    expected = {"new": type(None), "resumed": Continuation, "refuse": Rejected}[outcome]
+    assert type(verdict) is expected
+
+
+def test_a_refusal_says_what_to_do() -> None:
+    """It names the run, where it is, and how the records can be delivered all the same."""
+    verdict = decide(offline("never"), "abc", Started(FOUND))
+    assert isinstance(verdict, Rejected)
+    assert "https://app/p/abc" in verdict.reason
+    assert "--id" in verdict.reason
+
+    nowhere = decide(offline("never"), "abc", Started(evolve(FOUND, where=None)))
+    assert isinstance(nowhere, Rejected)
+    assert "run abc exists;" in nowhere.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            LookupFailed("unreachable", "down.", retry=True),
+            Retry(reason="run abc cannot be looked up (down)"),
+        ),
+        (LookupFailed("auth", "401"), Retry(reason="run abc cannot be looked up (401)", after=ASK_AGAIN_S)),
+        (
+            LookupFailed("forbidden", "403"),
+            Retry(reason="run abc cannot be looked up (403)", after=ASK_AGAIN_S),
+        ),
+        (LookupFailed("refused", "410"), Rejected(reason="run abc cannot be looked up (410)")),
+    ],
+)
+def test_where_nobody_can_tell_it_is_asked_again(answer: LookupFailed, expected: Retry | Rejected) -> None:
+    """Soon where it may pass by itself, later where people must mend it, never where the id is barred."""
+    assert decide(offline("allow"), "abc", answer) == expected
+
+
+@given(starts(), st.sampled_from(["allow", "auto", "never"]))
+def test_what_nobody_knows_begins_as_recorded(start: RunStart, policy: str) -> None:
+    """A run that is not there, or was never started there, is left as it was recorded."""
+    for answer in (Absent(), Created()):
+        assert decide(evolve(start, deferred=policy), "run", answer) is None
