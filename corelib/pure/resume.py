@@ -8,6 +8,7 @@ file ("marker") is written or removed only after `RunStarted`, so an `init()` th
     idle       -                    Requested
     marker     ReadMarker           MarkerRead
     server     Lookup at server     LookedUp
+    exit       Lookup on disk       LookedUp: whether what the resume file names has finished, if no server tells
     upsert     Upsert               UpsertAnswered
     disk       Lookup on disk       LookedUp
     decided    -                    RunStarted
@@ -86,7 +87,7 @@ __all__ = [
 ]
 
 Phase: TypeAlias = Literal[
-    "idle", "marker", "server", "upsert", "disk", "decided", "running", "refused", "finished"
+    "idle", "marker", "server", "exit", "upsert", "disk", "decided", "running", "refused", "finished"
 ]
 
 
@@ -173,6 +174,16 @@ def _server_answered(state: State, event: LookedUp) -> _Moved:
     if state.contested and known in ("absent", "created"):
         known = "contested"
     state = evolve(state, known=known, answer=event.answer)
+    if known == "started" and state.id_from == "marker" and _exit_code(event.answer) is None:
+        return evolve(state, phase="exit"), (Lookup(state.run_id, "disk"),)
+    return _answered_online(state)
+
+
+def _exit_answered(state: State, event: LookedUp) -> _Moved:
+    return _answered_online(evolve(state, known="finished") if _exit_code(event.answer) == 0 else state)
+
+
+def _answered_online(state: State) -> _Moved:
     row = _row(state, "online")
     if row.outcome == "new" and state.id_from != "fresh" and state.request.policy is not None:
         return evolve(state, phase="upsert"), (Upsert(state.run_id),)
@@ -326,12 +337,16 @@ def _row(state: State, place: Place) -> Row:
 
 def _known(answer: Answer) -> Known:
     if isinstance(answer, Started):
-        return "finished" if answer.remote.exit_code == 0 else "started"
+        return "finished" if _exit_code(answer) == 0 else "started"
     if isinstance(answer, LookupFailed):
         return answer.kind
     if isinstance(answer, Unreadable):
         return "unreadable"
     return "created" if isinstance(answer, Created) else "absent"
+
+
+def _exit_code(answer: Answer) -> int | None:
+    return answer.remote.exit_code if isinstance(answer, Started) else None
 
 
 def _text(sentence: str, state: State, first: int = 0, cause: str = "") -> str:
@@ -360,6 +375,7 @@ TRANSITIONS: Final[Mapping[Phase, _Handlers]] = MappingProxyType(
         "idle": MappingProxyType({Requested: _requested}),
         "marker": MappingProxyType({MarkerRead: _marker_read}),
         "server": MappingProxyType({LookedUp: _server_answered}),
+        "exit": MappingProxyType({LookedUp: _exit_answered}),
         "upsert": MappingProxyType({UpsertAnswered: _upsert_answered}),
         "disk": MappingProxyType({LookedUp: _disk_answered}),
         "decided": MappingProxyType({RunStarted: _run_started, UpsertAnswered: _late_answer}),

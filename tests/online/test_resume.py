@@ -294,6 +294,20 @@ def test_a_failed_run_is_continued_by_auto_at_the_server(program: Program) -> No
     assert (stored.steps, stored.exit_code, marker()) == ([0, 1], 0, None)
 
 
+def test_r22_a_run_that_finished_here_is_not_taken_up_by_auto(program: Program) -> None:
+    """A server does not tell how a run ended; where this machine knows that it went well, the next one is new."""
+    with program.init(resume="auto") as first:
+        first.log({"loss": 1})
+    write_marker(first.id)  # as an older client leaves it, or a SystemExit whose code Python has hidden
+
+    with program.init(resume="auto") as second:
+        second.log({"loss": 2})
+
+    assert (second.id != first.id, second.resumed) == (True, False)
+    assert second.resume_decision.rule == "R22"
+    assert "finished" in program.stderr()
+
+
 # ----------------------------------------------------------------------------------------- nobody who could tell
 
 

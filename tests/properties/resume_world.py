@@ -43,7 +43,7 @@ from corelib.pure.resume import (
 )
 
 MOST_QUESTIONS = 5
-AFOOT = ("marker", "server", "upsert", "disk", "decided", "running")
+AFOOT = ("marker", "server", "exit", "upsert", "disk", "decided", "running")
 LOST = UpsertAnswered(failure=LookupFailed("unreachable", "lost"))
 
 
@@ -103,6 +103,7 @@ class Client:
     decision: Decision | None = None
     questions: int = 0
     known: Answer | None = None
+    known_here: Answer | None = None
     folder: Folder | None = None
     next_step: int = 0
     over: bool = False
@@ -125,6 +126,7 @@ class World:
         self.fresh = count()
         self.weather: FailureKind | Literal["fine"] = "fine"
         self.server: dict[str, ServerRun] = {}
+        self.tells_exits = True
         self.machines = [Machine(), Machine()]
         self.clients: list[Client] = []
 
@@ -201,6 +203,9 @@ class World:
         match client.pending:
             case ReadMarker():
                 self._hear(client, MarkerRead(client.machine.marker))
+            case Lookup(run_id, "disk") if client.state.phase == "exit":
+                client.known_here = client.machine.answer(run_id)
+                self._hear(client, LookedUp(client.known_here))
             case Lookup(run_id, "disk"):
                 client.known = client.machine.answer(run_id)
                 self._hear(client, LookedUp(client.known))
@@ -238,7 +243,9 @@ class World:
         run = self.server.get(run_id)
         if run is None:
             return Absent()
-        return Created() if run.starter is None else Started(_remote(run_id, run.steps, run.exit_code))
+        if run.starter is None:
+            return Created()
+        return Started(_remote(run_id, run.steps, run.exit_code if self.tells_exits else None))
 
     def _upsert(self, client: Client, run_id: str) -> UpsertAnswered:
         """Start a run that nobody has started; one transaction."""
@@ -295,7 +302,8 @@ class World:
             assert isinstance(client.known, Started)
             stored = client.known.remote
             assert decision.starting_step == (0 if stored.last_step is None else stored.last_step + 1)
-            assert not (client.state.id_from == "marker" and stored.exit_code == 0), (
+            here = client.known_here.remote if isinstance(client.known_here, Started) else stored
+            assert not (client.state.id_from == "marker" and 0 in (stored.exit_code, here.exit_code)), (
                 "auto after a success is new"
             )
             client.delivers = online

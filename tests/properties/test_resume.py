@@ -46,8 +46,9 @@ class Resuming(RuleBasedStateMachine):
 
     # What clients do.
 
-    @initialize(calls=st.lists(calls(), min_size=2, max_size=4))
-    def first_clients(self, calls: list[dict[str, Any]]) -> None:
+    @initialize(calls=st.lists(calls(), min_size=2, max_size=4), tells_exits=st.booleans())
+    def first_clients(self, calls: list[dict[str, Any]], tells_exits: bool) -> None:
+        self.world.tells_exits = tells_exits
         for call in calls:
             self.world.come(**call)
 

@@ -47,7 +47,8 @@ def start(mode: Any, policy: Any, run_id: str | None, marker: str | Corrupt | No
         )
     if policy == "never":
         return Played(ask(policy, run_id, mode), marker=marker, server=[Absent()], upsert=[INSERTED])
-    return Played(ask(policy, run_id, mode), marker=marker, server=[RUNNING])
+    disk = [RUNNING] if run_id is None else []  # whether what the resume file names has finished
+    return Played(ask(policy, run_id, mode), marker=marker, server=[RUNNING], disk=disk)
 
 
 def the_row(mode: str, policy: str | None, given: str, before: str) -> MarkerRow:

@@ -54,7 +54,7 @@ EVENTS: tuple[Event, ...] = (
     RunStarted(),
     *(Finished(exit_code) for exit_code in (None, 0, 1)),
 )
-ASKING = ("marker", "server", "upsert", "disk")
+ASKING = ("marker", "server", "exit", "upsert", "disk")
 
 
 class Move(NamedTuple):
