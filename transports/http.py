@@ -8,6 +8,7 @@ conversation per run. The server's wish for a pace is obeyed across all runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from random import random
 from threading import Lock
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -80,11 +81,13 @@ class World(NamedTuple):
         now: seconds since the epoch, for dates that a server names.
         clock: seconds, never going back.
         sleep: wait so many seconds.
+        draw: a number in [0, 1).
     """
 
     now: Callable[[], float] = time
     clock: Callable[[], float] = monotonic
     sleep: Callable[[float], object] = sleep
+    draw: Callable[[], float] = random
 
 
 class HttpTransport:
@@ -251,10 +254,12 @@ class HttpTransport:
 
         deadline = self._world.clock() + timeout
         try:
-            creation = Creation(run, start, self._settings())
+            creation = Creation(run, start, self._settings(), self._world.draw())
         except ValueError as error:
             return UpsertAnswered(failure=LookupFailed("server", f"the config cannot be sent: {error}"))
         while (request := creation.next_request()) is not None:
+            if creation.settle_s:
+                self._world.sleep(min(creation.settle_s, max(deadline - self._world.clock(), 0.0)))
             remaining_s = deadline - self._world.clock()
             creation.answered(request, self._session.ask(request, remaining_s), self._world.now())
         return creation.answer or UpsertAnswered()

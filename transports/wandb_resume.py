@@ -1,8 +1,8 @@
 """Whether a W&B server knows a run, and how far it got: the question, and what every possible answer means.
 
 Law: "it does not exist" is said only where the server says so. A run that is there and cannot be read whole is
-unreadable: nobody continues half of it, and nobody overwrites it for want of understanding. A run whose config
-lacks `_wandb.t` was never started.
+unreadable: nobody continues half of it, and nobody overwrites it for want of understanding. A run without lines
+whose config lacks `_wandb.t` was never started; one with lines was, whoever forgot the mark.
 """
 
 from __future__ import annotations
@@ -33,6 +33,15 @@ summaryMetrics displayName logLineCount historyLineCount eventsLineCount history
 notes wandbConfig(keys:["t"])}}}"""
 
 _FAILURES: Final[Mapping[int, FailureKind]] = {401: "auth", 403: "forbidden", 409: "refused", 410: "refused"}
+_DENIALS: Final[Mapping[str, FailureKind]] = {
+    "not logged in": "auth",
+    "unauth": "auth",
+    "permission": "forbidden",
+    "forbidden": "forbidden",
+}
+"""What the texts of errors say that come with HTTP 200."""
+
+_GREATEST: Final = 2**53  # beyond it some servers and pages do not tell neighbours apart
 _COUNTS: Final = ("historyLineCount", "eventsLineCount", "logLineCount")
 
 
@@ -63,7 +72,7 @@ def read_answer(
         if bucket is None:
             return Absent()
         names = _text(bucket, "id"), _text(bucket, "name")
-        if not says_started(bucket.get("wandbConfig")):
+        if not says_started(bucket.get("wandbConfig")) and not _has_lines(bucket):
             return Created()
         return Started(_remote(bucket, *names, where=_where(reader.data, app_url, run_id)))
     except ValueError as error:
@@ -92,9 +101,10 @@ def lookup_failure(result: HttpResult, verdict: Verdict) -> LookupFailed:
             "unreachable", result.reason, retry=result.kind in {"timeout", "dropped", "unreachable"}
         )
     kind = _FAILURES.get(result.status, "server")
-    if result.status // 100 == 2 and verdict.meaning == "slowly" and "permission" in verdict.reason.lower():  # noqa: PLR2004
-        kind = "forbidden"
-    return LookupFailed(kind, verdict.reason, retry=verdict.meaning == "later")
+    if result.status // 100 == 2 and verdict.meaning == "slowly":  # noqa: PLR2004
+        said = verdict.reason.lower()
+        kind = next((kind for word, kind in _DENIALS.items() if word in said), kind)
+    return LookupFailed(kind, verdict.reason, retry=verdict.meaning == "later", after=verdict.after)
 
 
 def _bucket(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -165,9 +175,14 @@ def _last_row(bucket: Mapping[str, Any], name: str) -> dict[str, Any]:
     return _object({name: rows[-1]}, name) if rows else {}
 
 
+def _has_lines(bucket: Mapping[str, Any]) -> bool:
+    counts = (bucket.get(name) for name in _COUNTS)
+    return any(isinstance(count, int) and count > 0 for count in counts)
+
+
 def _count(bucket: Mapping[str, Any], name: str) -> int:
     value = bucket.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _GREATEST:
         raise ValueError(f"{name}: it is not a count")
     return value
 
@@ -198,6 +213,8 @@ def _step(value: object) -> int | None:
     # A store that keeps every number as a float says 15.0.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, int) and value > _GREATEST:
+        raise ValueError("_step: no run can go on behind it")
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 

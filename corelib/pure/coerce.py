@@ -65,6 +65,7 @@ _LONGEST_SHOWN: Final = 60
 _WIDEST_SHOWN_BITS: Final = 64
 # Patterns are compiled on first use: compiling all of them would be a third of what importing settings costs.
 _CREDENTIALS: Final = r"(?<=://)\S*@"
+_BEHIND_PATH: Final = r"(://[^\s?#]*)[?#]\S*"
 _URL: Final = (
     r"(?ai)(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>/[^\s?#]*)?"
@@ -83,8 +84,10 @@ class Moment(NamedTuple):
 
 
 def mask(value: str) -> str:
-    """Return a text with the credentials of a URL in it made unreadable."""
-    return re.sub(_CREDENTIALS, "***@", value) if "://" in value else value
+    """Return a text with what may be secret of a URL in it made unreadable: user, password, query and fragment."""
+    if "://" not in value:
+        return value
+    return re.sub(_BEHIND_PATH, r"\1?***", re.sub(_CREDENTIALS, "***@", value))
 
 
 def shown(value: object, longest: int = _LONGEST_SHOWN) -> str:
@@ -219,7 +222,7 @@ def tags(name: str, value: object, as_text: bool) -> tuple[str, ...]:
 
 
 def page_url(name: str, value: object, _as_text: bool) -> str:
-    """An http or https address: lower-case scheme and host, no trailing slash, no credentials."""
+    """An http or https address: lower-case scheme and host, no trailing slash, no credentials, no query."""
     return _parts_of_url(name, value).text
 
 
@@ -328,7 +331,9 @@ def _parts_of_url(name: str, value: object) -> _Url:
         raise UsageError(f"{name}: put no credentials into the address; they are given as the API key.")
     match = re.fullmatch(_URL, text(name, value, False))
     if match is None or not 0 < int(match["port"] or 1) < 1 << 16:
-        raise UsageError(f"{name} takes an address like https://host:8080, not {shown(value)}.")
+        # Without a scheme it is no URL yet, and what is behind its path may be secret all the same.
+        written = re.sub(r"(?s)[?#].*", "?***", value)
+        raise UsageError(f"{name} takes an address like https://host:8080, not {shown(written)}.")
     scheme, host = match["scheme"].lower(), match["host"].lower()
     port = f":{match['port']}" if match["port"] else ""
     return _Url(scheme, host, f"{scheme}://{host}{port}{(match['path'] or '').rstrip('/')}")

@@ -2,8 +2,9 @@
 
 Law: the first row of TABLE that fits decides, and some row fits every situation. `init()` never asks for a key: only
 a caller who says that a prompt is possible gets `ask`. `force` turns every way offline into an error, and nothing
-else does so, except words that only the server can answer (`resume="must"` and `"never"`). A malformed key is a
-mistake to be mended, never a reason to go offline. No text here holds a key.
+else does so, except words that only the server can answer (`resume="must"` and `"never"` with an id). A malformed key
+is a mistake to be mended, never a reason to go offline. Each reason says which server it is about, and how to log in
+to it. No text here holds a key.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from corelib.errors import AuthenticationError, CommError, Error, UsageError
+from corelib.pure.netrc import machines
 
 __all__ = [
     "LOOKUP",
@@ -29,6 +31,7 @@ __all__ = [
     "check_key_format",
     "decide",
     "find_key",
+    "how_to_log_in",
     "key_state",
 ]
 
@@ -110,7 +113,11 @@ def _row(
     return Row(name, MappingProxyType(sets), action, reason, error, choices)
 
 
-_LOG_IN: Final = "Log in with `login()`, set the API key in the environment, or say mode='offline'."
+_NO_KEY: Final = "There is no API key{of_host}"
+_REJECTED: Final = "{host} rejected the API key"
+_SILENT: Final = "{host} did not answer within init_timeout"
+_LOG_IN: Final = "Log in with {log_in}, set the API key in the environment, or say mode='offline'."
+_AGAIN: Final = "Log in again with {log_in}."
 _OFFLINE: Final = "The run is recorded on this machine only; it can be delivered later."
 _NO_ACCOUNT: Final = "anonymous='must' wants a run without an account, but {grant}."
 _GRANTS: Final[Mapping[Grant, str]] = MappingProxyType(
@@ -121,7 +128,7 @@ _GRANTS: Final[Mapping[Grant, str]] = MappingProxyType(
         "unanswered": "the server did not answer when it was asked for a key without an account",
     }
 )
-_UNANSWERED: Final = "resume='must' and 'never' need the server's answer."
+_UNANSWERED: Final = "resume='must' and 'never' need the server's answer about the id."
 
 TABLE: Final = (
     _row("G1", "local", "The mode is {mode}: no server is used.", mode=("offline", "disabled")),
@@ -143,14 +150,15 @@ TABLE: Final = (
     _row(
         "G11",
         "refuse",
-        "The API key is malformed: a key has 40 or more letters, digits, _ or -. Check where it was copied from.",
+        "The API key{of_host} is malformed: a key has 40 or more letters, digits, _ or -. Check where it was copied "
+        "from, and log in again with {log_in}.",
         AuthenticationError,
         key="malformed",
     ),
     _row(
         "G8, ask the server",
         "anonymous",
-        "There is no API key, and anonymous='must' wants a run without an account.",
+        f"{_NO_KEY}, and anonymous='must' wants a run without an account.",
         key="absent",
         anonymous="must",
         grant="possible",
@@ -168,7 +176,7 @@ TABLE: Final = (
     _row(
         "G7, no terminal",
         "anonymous",
-        "There is no API key, and anonymous='allow' allows a run without an account.",
+        f"{_NO_KEY}, and anonymous='allow' allows a run without an account.",
         key="absent",
         anonymous="allow",
         grant="possible",
@@ -177,7 +185,7 @@ TABLE: Final = (
     _row(
         "G4",
         "refuse",
-        f"force=True wants the run online, but there is no API key. {_LOG_IN}",
+        f"force=True wants the run online, but there is no API key{{of_host}}. {_LOG_IN}",
         UsageError,
         key="absent",
         force=True,
@@ -186,7 +194,7 @@ TABLE: Final = (
     _row(
         "G6",
         "ask",
-        "There is no API key, and force=True leaves no other way.",
+        f"{_NO_KEY}, and force=True leaves no other way.",
         choices=("existing",),
         key="absent",
         force=True,
@@ -194,7 +202,7 @@ TABLE: Final = (
     _row(
         "G17, no key",
         "refuse",
-        f"There is no API key, and {_UNANSWERED} {_LOG_IN}",
+        f"{_NO_KEY}, and {_UNANSWERED} {_LOG_IN}",
         UsageError,
         key="absent",
         must_answer=True,
@@ -211,7 +219,7 @@ TABLE: Final = (
     _row(
         "G17, ask",
         "ask",
-        f"There is no API key, and {_UNANSWERED}",
+        f"{_NO_KEY}, and {_UNANSWERED}",
         choices=("create", "existing"),
         key="absent",
         must_answer=True,
@@ -220,14 +228,14 @@ TABLE: Final = (
     _row(
         "G16",
         "offline",
-        f"Nobody answered the question for an API key. {_OFFLINE} {_LOG_IN}",
+        f"Nobody answered the question for an API key{{of_host}}. {_OFFLINE} {_LOG_IN}",
         key="absent",
         prompt="unanswered",
     ),
     _row(
         "G7",
         "ask",
-        "There is no API key.",
+        f"{_NO_KEY}.",
         choices=("anonymous", "create", "existing", "offline"),
         key="absent",
         anonymous="allow",
@@ -237,16 +245,16 @@ TABLE: Final = (
     _row(
         "G5",
         "ask",
-        "There is no API key.",
+        f"{_NO_KEY}.",
         choices=("create", "existing", "offline"),
         key="absent",
         prompt="possible",
     ),
-    _row("G3", "offline", f"There is no API key. {_OFFLINE} {_LOG_IN}", key="absent"),
+    _row("G3", "offline", f"{_NO_KEY}. {_OFFLINE} {_LOG_IN}", key="absent"),
     _row(
         "G13",
         "refuse",
-        "The server rejected the API key, and force=True wants the run online. Log in again.",
+        f"{_REJECTED}, and force=True wants the run online. {_AGAIN}",
         AuthenticationError,
         server="rejected",
         force=True,
@@ -254,7 +262,7 @@ TABLE: Final = (
     _row(
         "G17, rejected",
         "refuse",
-        f"The server rejected the API key, and {_UNANSWERED} Log in again.",
+        f"{_REJECTED}, and {_UNANSWERED} {_AGAIN}",
         AuthenticationError,
         server="rejected",
         must_answer=True,
@@ -262,13 +270,13 @@ TABLE: Final = (
     _row(
         "G12",
         "offline",
-        f"The server rejected the API key. {_OFFLINE} Log in again with `login()`.",
+        f"{_REJECTED}. {_OFFLINE} {_AGAIN}",
         server="rejected",
     ),
     _row(
         "G15",
         "refuse",
-        "The server did not answer within init_timeout, and force=True wants the run online.",
+        f"{_SILENT}, and force=True wants the run online.",
         CommError,
         server="unreachable",
         force=True,
@@ -276,21 +284,19 @@ TABLE: Final = (
     _row(
         "G17, unreachable",
         "refuse",
-        f"The server did not answer within init_timeout, and {_UNANSWERED}",
+        f"{_SILENT}, and {_UNANSWERED}",
         CommError,
         server="unreachable",
         must_answer=True,
     ),
-    _row(
-        "G14", "offline", f"The server did not answer within init_timeout. {_OFFLINE}", server="unreachable"
-    ),
+    _row("G14", "offline", f"{_SILENT}. {_OFFLINE}", server="unreachable"),
     # An existing key is used whatever `anonymous` says (G9, G10).
     _row("G2", "online", "There is an API key.", server=("unasked", "accepted")),
 )
 """The decision table of login, `force` and `anonymous`. The first row that fits decides."""
 
 
-def decide(
+def decide(  # noqa: PLR0913  one argument per input of the table, and whom it is about
     *,
     mode: str,
     key: KeyState,
@@ -298,6 +304,8 @@ def decide(
     force: bool = False,
     anonymous: str = "never",
     resume: str | None = None,
+    has_id: bool = True,
+    url: str = "",
     prompt: Prompt = "impossible",
     grant: Grant = "impossible",
 ) -> Decision:
@@ -310,6 +318,8 @@ def decide(
         force: the setting.
         anonymous: the setting.
         resume: the setting; must and never can be kept only with the server's answer.
+        has_id: whether the call names a run id; without one there is nothing to ask the server about.
+        url: the server's address where it is known, for the reason to name.
         prompt: whether a person can be asked.
         grant: whether the server can be asked for an anonymous key.
     """
@@ -319,14 +329,26 @@ def decide(
         "server": server,
         "force": force,
         "anonymous": anonymous,
-        "must_answer": resume in ("must", "never"),
+        "must_answer": has_id and resume in ("must", "never"),
         "prompt": prompt,
         "grant": grant,
     }
     row = next(row for row in TABLE if all(situation[name] in values for name, values in row.when.items()))
-    return Decision(
-        row.action, row.reason.format(mode=mode, grant=_GRANTS[grant]), row.error, row.choices, row.name
+    host = next(iter(machines(url)), "")
+    reason = row.reason.format(
+        mode=mode,
+        grant=_GRANTS[grant],
+        host=host or "The server",
+        of_host=f" for {host}" if host else "",
+        log_in=how_to_log_in(url),
     )
+    return Decision(row.action, reason, row.error, row.choices, row.name)
+
+
+def how_to_log_in(url: str = "") -> str:
+    """Return what to do to log in, in a shell and in Python, to fit behind "Log in with"."""
+    option, argument = (f" --host {url}", f"host={url!r}") if url else ("", "")
+    return f"`corelib login{option}` in a shell or `corelib.login({argument})` in Python"
 
 
 def check_key_format(key: str) -> None:

@@ -70,7 +70,7 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         reason = f"run {run_id} cannot be looked up ({_trimmed(answer.reason)})"
         if answer.kind == "refused":
             return Rejected(reason=reason)
-        return Retry(reason=reason, after=None if answer.retry else ASK_AGAIN_S)
+        return Retry(reason=reason, after=answer.after if answer.retry else ASK_AGAIN_S)
     if isinstance(answer, Unreadable):
         return Rejected(
             reason=f"what is stored of run {run_id} cannot be understood ({_trimmed(answer.reason)}), and nothing was "

@@ -1,7 +1,8 @@
 """The key for a server in the text of a netrc file: read from it, written into it.
 
-Law: a machine is looked up with its port first, then without; `default` is not used, for it would send a password
-meant for anything to a server. The text is read leniently: words that mean nothing are passed over. Writing changes
+Law: a machine is looked up with its port first, then without, and without regard to case, as host names are;
+`default` is not used, for it would send a password meant for anything to a server. Lines end as they do on Unix or
+on Windows. The text is read leniently: words that mean nothing are passed over. Writing changes
 one password, or adds one entry, and nothing else: every other character stays where it is.
 """
 
@@ -20,13 +21,14 @@ _WORD: Final = re.compile(
     r'[ \t\r\n]*(?P<raw>"(?P<quoted>(?:[^"\\]|\\.)*)"?|(?P<plain>(?:[^\\ \t\r\n]|\\.)+))', re.DOTALL
 )
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_EMPTY_LINE: Final = re.compile(r"\n\r?\n")
 _URL: Final = re.compile(r"https?://(?P<host>\[[^\]]*\]|[^/:]+)(?P<port>:[0-9]+)?(?:/.*)?", re.DOTALL)
 
 
 class _Entry(NamedTuple):
     """A machine with its password, "" where it has none.
 
-    `start` and `end` are where the password stands as it is written; without one, the place to insert it.
+    `machine` is in lower case. `start` and `end` are where the password stands as it is written; without one, the place to insert it.
     """
 
     machine: str
@@ -40,8 +42,9 @@ def machines(url: str) -> tuple[str, ...]:
     match = _URL.fullmatch(url)
     if match is None:
         return ()
-    host = match["host"].strip("[]")
-    return (f"{match['host']}{match['port']}", host) if match["port"] else (host,)
+    name = match["host"].lower()
+    host = name.strip("[]")
+    return (f"{name}{match['port']}", host) if match["port"] else (host,)
 
 
 def netrc_password(text: str, url: str) -> str | None:
@@ -65,13 +68,14 @@ def with_password(text: str, machine: str, password: str) -> str:
         UsageError: the file ends in the middle of an entry, so that what is added would not be read as it is meant.
     """
     parsed = _parsed(text)
-    entry = next((entry for entry in reversed(parsed.entries) if entry.machine == machine), None)
+    name = machine.lower()
+    entry = next((entry for entry in reversed(parsed.entries) if entry.machine == name), None)
     if entry is None:
         written = _added(text, parsed, machine, password)
     else:
         inserted = password if entry.password or entry.end > entry.start else f" password {password}"
         written = text[: entry.start] + inserted + text[entry.end :]
-    if _passwords(written) != {**_passwords(text), machine: password}:
+    if _passwords(written) != {**_passwords(text), name: password}:
         raise UsageError("The netrc file ends in the middle of an entry: complete or remove that entry.")
     return written
 
@@ -86,7 +90,7 @@ def _added(text: str, parsed: _Parsed, machine: str, password: str) -> str:
     before, after = text[:place], text[place:]
     separator = "" if not before or before.endswith("\n") else line_end
     if parsed.default is None and parsed.in_macro:
-        separator = "\n\n"  # a macro ends with an empty line; without one the entry would be part of it
+        separator = 2 * line_end  # a macro ends with an empty line; without one the entry would be part of it
     lines = (f"machine {machine}", "  login user", f"  password {password}", "")
     return before + separator + line_end.join(lines) + after
 
@@ -110,7 +114,7 @@ def _parsed(text: str) -> _Parsed:
         elif word == "machine":
             machine = True
             name = words.next() or ""
-            entries.append(_Entry(name, "", words.end, words.end))
+            entries.append(_Entry(name.lower(), "", words.end, words.end))
         elif word == "default":
             machine = False
             default = words.start if default is None else default
@@ -147,6 +151,6 @@ class _Words:
 
     def skip_macro(self) -> bool:
         """Pass over a macro, everything up to an empty line; return whether that line is there."""
-        end = self._text.find("\n\n", self.end)
-        self.end = len(self._text) if end < 0 else end
-        return end >= 0
+        found = _EMPTY_LINE.search(self._text, self.end)
+        self.end = found.start() if found else len(self._text)
+        return found is not None

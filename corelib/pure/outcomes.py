@@ -52,12 +52,14 @@ class Rejected:
     """Never: the backend refuses these records for good; the rest of the batch is safe.
 
     `seqs` names the refused records. Where it names none of the batch, the whole batch counts as refused:
-    nothing is called safe on a doubtful answer. `notices` are further lines for the user, each told once.
+    nothing is called safe on a doubtful answer. `reasons` says why by record, where it is not `reason`. `notices` are
+    further lines for the user, each told once.
     """
 
     reason: str
     seqs: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
+    reasons: Mapping[int, str] = field(factory=dict)
 
 
 Outcome: TypeAlias = Delivered | Retry | Rejected

@@ -117,12 +117,14 @@ class Unreadable(NamedTuple):
 class LookupFailed(NamedTuple):
     """Nobody could tell whether the run exists; `reason` keeps the words of whoever failed, without secrets.
 
-    `retry` says that the same question may be answered in a moment (a dropped connection, 429, 503).
+    `retry` says that the same question may be answered in a moment (a dropped connection, 429, 503), `after` in how
+    many seconds, where whoever was asked has said so.
     """
 
     kind: FailureKind
     reason: str
     retry: bool = False
+    after: float | None = None
 
 
 Answer: TypeAlias = Absent | Created | Started | Unreadable | LookupFailed

@@ -82,7 +82,14 @@ SENTENCES: Final = {
     "local loss": "{policy}, but the run directories of run {id} cannot be read ({why}): "
     "they are left as they are, and a new one starts at step 0.",
     "local only": "{policy} is decided from the run directories of this machine; no server is asked before a sync.",
-    "login needed": "force=True needs a login that the server accepts ({why}). Log in, or use force=False.",
+    "login deferred": "{policy}, but the server takes no login for run {id} ({why}): it is recorded offline from step "
+    "{step}, and the resume decision is deferred to sync. Log in with `corelib login`.",
+    "login failed": "The server takes no login ({why}): run {id} is recorded offline and can be synced later. "
+    "Log in with `corelib login`.",
+    "login missing": "{policy}, but the server takes no login, so nobody can tell whether run {id} exists ({why}). "
+    "Nothing was changed; log in with `corelib login`.",
+    "login needed": "force=True needs a login that the server accepts ({why}). "
+    "Log in with `corelib login`, or use force=False.",
     "missing": "{policy}, but no run {id} exists. "
     "Check the id and the project, or use resume='allow' to start it.",
     "missing here": "{policy}, but no run {id} was started on this machine. "
@@ -172,10 +179,22 @@ _ONLINE: Final = (
     Row("R28", "online", _STRICT, _EXPLICIT, _DOWN, "refuse", "unclear", CommError),
     Row("R29", "online", _LENIENT, _NAMED, _DOWN, "refuse", "server needed", CommError, force=True),
     Row("R29", "online", _FREE, _FRESH, _DOWN, "refuse", "server needed", CommError, force=True),
-    Row("R30", "online", _RESUMING, _NAMED, _LOGIN, "deferred", "deferred", warning="deferred", force=False),
-    Row("R30", "online", _NONE, _EXPLICIT, _LOGIN, "deferred", "offline", warning="offline", force=False),
-    Row("R30", "online", _FREE, _FRESH, _LOGIN, "deferred", "offline", warning="offline", force=False),
-    Row("R30", "online", _STRICT, _EXPLICIT, _LOGIN, "refuse", "unclear", AuthenticationError),
+    Row(
+        "R30",
+        "online",
+        _RESUMING,
+        _NAMED,
+        _LOGIN,
+        "deferred",
+        "login deferred",
+        warning="deferred",
+        force=False,
+    ),
+    Row(
+        "R30", "online", _NONE, _EXPLICIT, _LOGIN, "deferred", "login failed", warning="offline", force=False
+    ),
+    Row("R30", "online", _FREE, _FRESH, _LOGIN, "deferred", "login failed", warning="offline", force=False),
+    Row("R30", "online", _STRICT, _EXPLICIT, _LOGIN, "refuse", "login missing", AuthenticationError),
     Row("R31", "online", _LENIENT, _NAMED, _LOGIN, "refuse", "login needed", AuthenticationError, force=True),
     Row("R31", "online", _FREE, _FRESH, _LOGIN, "refuse", "login needed", AuthenticationError, force=True),
     Row("R32", "online", _ALL, _ANY, ("forbidden",), "refuse", "forbidden", CommError),

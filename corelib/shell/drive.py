@@ -41,6 +41,7 @@ _DISK_TIMEOUT_S: Final = (
 )
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 8.0
+_LAST_LOOK: Final = 0.1  # of the time budget: so long before its end the server is asked a last time
 
 Ask: TypeAlias = Callable[[str, float], Answer]
 """Answers whether a run id exists, within so many seconds."""
@@ -151,7 +152,7 @@ class ResumeDriver:
         from corelib.pure.backoff import Backoff
 
         backoff = Backoff(first_s=_FIRST_WAIT_S, limit_s=_LONGEST_WAIT_S)
-        attempts = 0
+        began, attempts, is_last = self._clock(), 0, False
         while True:
             remaining_s = self._deadline - self._clock()
             if remaining_s <= 0:
@@ -162,11 +163,15 @@ class ResumeDriver:
                 return answer
             now = self._clock()
             # The moment differs from process to process, which is all that the drawn share is for.
-            wait_s = backoff.wait_s(attempts, now % 1.0)
-            if now + wait_s >= self._deadline:
-                reason = f"{answer.reason}; asked {attempts} times within {self._budget_s:g} s"
+            wait_s = backoff.wait_s(attempts, now % 1.0, answer.after)
+            is_late = now + wait_s >= self._deadline
+            last_look = self._deadline - self._budget_s * _LAST_LOOK
+            if is_late and (is_last or answer.after is not None or now >= last_look):
+                how_often = "once" if attempts == 1 else f"{attempts} times"
+                reason = f"{answer.reason}; asked {how_often} in {now - began:.1f} s"
                 return LookupFailed(answer.kind, reason)
-            self._sleep(wait_s)
+            is_last = is_late
+            self._sleep(last_look - now if is_late else wait_s)
 
     def _created(self, run_id: str) -> UpsertAnswered:
         # Not repeated: after a lost answer the second attempt would meet the first as a rival.
@@ -181,7 +186,9 @@ class ResumeDriver:
             return UpsertAnswered(failure=LookupFailed("server", f"creating the run raised {_kind(error)}"))
 
     def _out_of_time(self) -> LookupFailed:
-        return LookupFailed("unreachable", f"it took more than {self._budget_s:g} s")
+        return LookupFailed(
+            "unreachable", f"no time was left to ask, for it took more than {self._budget_s:g} s"
+        )
 
     def _keep_marker(self, effects: tuple[Effect, ...]) -> tuple[str, ...]:
         if self._marker is None:

@@ -607,10 +607,27 @@ def test_harmless_oddities_of_an_answer_do_not_hinder(program: Program, name: st
     assert run.step > 0
 
 
+@pytest.mark.parametrize("policy", ["allow", "must", "never"])
+@pytest.mark.parametrize("name", sorted(UNSTARTED_ANSWERS))
+def test_a_run_with_rows_was_started_whoever_forgot_the_mark(
+    program: Program, name: str, policy: str
+) -> None:
+    """A run of an old client has rows and no `_wandb.t`: it is continued or refused, and never overwritten."""
+    seed(program.server, corrupt=UNSTARTED_ANSWERS[name])
+    if policy == "never":
+        with pytest.raises(UsageError, match="exists"):
+            program.init(id="abc", resume=policy)
+    else:
+        with program.init(id="abc", resume=policy) as run:
+            assert (run.resumed, run.step) == (True, 16)
+            run.log({"loss": 1})
+        assert program.server.run("abc").steps == list(range(17))
+
+
 @pytest.mark.parametrize("name", sorted(UNSTARTED_ANSWERS))
 def test_without_the_mark_of_a_start_there_is_nothing_to_resume(program: Program, name: str) -> None:
     """Protocol 6.4: a run without `_wandb.t` was never started."""
-    seed(program.server, corrupt=UNSTARTED_ANSWERS[name], rows=[])
+    seed(program.server, corrupt=UNSTARTED_ANSWERS[name], rows=[], events=[], console=[])
     with pytest.raises(UsageError, match="never started"):
         program.init(id="abc", resume="must")
 

@@ -839,7 +839,7 @@ def test_what_is_saved_is_of_the_last_answered_batch() -> None:
 
 
 def create(*answers: HttpResult, **start: Any) -> tuple[UpsertAnswered | None, list[dict[str, Any]]]:
-    creation = Creation(RUN, start_record(**start), SETTINGS)
+    creation = Creation(RUN, start_record(**start), SETTINGS, 0.5)
     sent: list[dict[str, Any]] = []
     for answer in answers:
         request = creation.next_request()
@@ -853,10 +853,11 @@ def create(*answers: HttpResult, **start: Any) -> tuple[UpsertAnswered | None, l
     return creation.answer, sent
 
 
-def made(inserted: bool | None, internals: str | None = None) -> HttpAnswer:
+def made(inserted: bool | None, internals: str | None = None, lines: int = 0) -> HttpAnswer:
     bucket = {
         "id": "s9",
         "name": "r1",
+        "historyLineCount": lines,
         "project": {"name": "p", "entity": {"name": "ent"}},
         "wandbConfig": internals,
     }
@@ -875,21 +876,46 @@ def test_who_is_first_describes_the_run() -> None:
 
 
 def test_a_run_made_ahead_is_started() -> None:
-    """A run that exists and never began is described as well."""
-    answer, sent = create(made(False, "{}"), made(False), made(False))
+    """A run that exists and never began is described as well, once it was seen twice in that state."""
+    answer, sent = create(made(False, "{}"), made(False, "{}"), made(False), made(False))
 
     assert answer == UpsertAnswered(inserted=False, started=False)
-    assert len(sent) == 2
+    assert [set(one) >= {"config"} for one in sent] == [False, False, True]
+
+
+def test_a_run_that_somebody_is_just_starting_is_left_to_them() -> None:
+    """Between its making and its start a run looks as if a sweep had made it: it is looked at twice, with a wait."""
+    creation = Creation(RUN, start_record(), SETTINGS, 0.5)
+    request = creation.next_request()
+    assert request is not None
+    creation.answered(request, made(False, "{}"), 0.0)
+    assert (creation.answer, creation.settle_s) == (None, 1.5)
+
+    again = creation.next_request()
+    assert again == request
+    creation.answered(request, made(False, '{"t":{}}'), 0.0)
+
+    assert creation.answer == UpsertAnswered(inserted=False, started=True)
+    assert creation.next_request() is None
+
+
+def test_who_finds_rows_was_not_the_first() -> None:
+    """Rows that stand in a run which was not described yet, or only just, are those of a faster one."""
+    for answers in ((made(False, "{}", lines=2),), (made(True), made(False, lines=2))):
+        answer, _ = create(*answers, made(False))
+
+        assert answer is not None
+        assert answer.started is True
 
 
 @pytest.mark.parametrize(("inserted", "internals"), [(False, '{"t":{}}'), (None, "{}")])
 def test_a_run_that_somebody_started_is_left_alone(inserted: bool | None, internals: str) -> None:
     """So is one of which the server does not say who was first."""
-    answer, sent = create(made(inserted, internals), made(False))
+    answer, sent = create(*[made(inserted, internals)] * 3)
 
     assert answer is not None
     assert answer.inserted is inserted
-    assert len(sent) == 1
+    assert all("config" not in one for one in sent)
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,11 @@ def test_malformed_answers_are_unreadable(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNSTARTED_ANSWERS)
 def test_unstarted_runs_were_created(name: str) -> None:
-    """Without the mark of a start, a run was made ahead, whatever else is stored."""
-    assert read(answer_of(stored(**UNSTARTED_ANSWERS[name]))) == Created()
+    """Without the mark of a start and without lines, a run was made ahead, whatever else is stored."""
+    empty = dict.fromkeys(("historyLineCount", "eventsLineCount", "logLineCount"), 0)
+
+    assert read(answer_of(stored(**empty, **UNSTARTED_ANSWERS[name]))) == Created()
+    assert isinstance(read(answer_of(stored(**UNSTARTED_ANSWERS[name]))), Started)
 
 
 @pytest.mark.parametrize("name", HARMLESS_ANSWERS)
