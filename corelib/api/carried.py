@@ -92,14 +92,13 @@ class Carried(NoEffectCalls):
         """Return where the rows are; of several transports, the one that is furthest behind counts."""
         reasons = dict(self._reasons)
         written = self._accepted - sum(reasons.values())
-        pending = min(max((one.pending for one in transports.values()), default=0), written)
-        refusing = max(transports.values(), key=lambda one: one.rejected, default=None)
-        for reason, records in refusing.reasons.items() if refusing is not None else ():
-            rows = min(records, written - pending)
-            if rows:
-                reasons[reason] = reasons.get(reason, 0) + rows
-                written -= rows
+        ledgers = transports.values()
+        refusing = max(ledgers, key=lambda one: one.rows.rejected, default=None)
+        for reason, rows in refusing.rows.reasons.items() if refusing is not None else ():
+            reasons[reason] = reasons.get(reason, 0) + rows
         rejected = sum(reasons.values())
+        settled = min((one.rows.delivered + one.rows.rejected for one in ledgers), default=written)
+        pending = min(max(written - settled, 0), self._accepted - rejected)
         return Receipt(
             run_id=self.id,
             state=self._state,

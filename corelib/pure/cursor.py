@@ -16,7 +16,7 @@ from attrs import asdict, field, frozen
 
 from corelib.errors import JournalError, UsageError
 from corelib.pure.deferral import Continuation
-from corelib.pure.outcomes import Ledger
+from corelib.pure.outcomes import Ledger, RowCount
 from corelib.pure.wire import plain, tree
 
 __all__ = ["CURSOR_VERSION", "Cursor", "decode_cursor", "encode_cursor"]
@@ -67,6 +67,8 @@ def encode_cursor(cursor: Cursor) -> bytes:
                 "settled_bytes": cursor.settled_bytes,
                 "delivered": cursor.ledger.delivered,
                 "reasons": dict(cursor.ledger.reasons),
+                "rows": cursor.ledger.rows.delivered,
+                "row_reasons": dict(cursor.ledger.rows.reasons),
                 "exited": cursor.exited,
                 "transport": plain(cursor.transport),
                 "decided": cursor.decided,
@@ -93,16 +95,19 @@ def decode_cursor(data: bytes) -> Cursor:
         if document["checksum"] != f"{crc32(_canonical(found).encode()):08x}":
             raise JournalError("A cursor is damaged: its checksum does not fit.")
         delivered, reasons = found["delivered"], found["reasons"]
-        continuation = found["continuation"]
+        rows = RowCount(delivered=found.get("rows", 0), reasons=found.get("row_reasons", {}))
+        continuation = found.get("continuation")
         return Cursor(
             run_id=found["run_id"],
             positions={writer: (segment, count) for writer, (segment, count) in found["positions"].items()},
             settled=found["settled"],
             settled_bytes=found["settled_bytes"],
-            ledger=Ledger(accepted=delivered + sum(reasons.values()), delivered=delivered, reasons=reasons),
+            ledger=Ledger(
+                accepted=delivered + sum(reasons.values()), delivered=delivered, reasons=reasons, rows=rows
+            ),
             exited=found["exited"],
             transport=cast("dict[str, Any] | None", tree(found["transport"])),
-            decided=found["decided"],
+            decided=found.get("decided", False),
             continuation=None if continuation is None else _continuation(tree(continuation)),
         )
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:

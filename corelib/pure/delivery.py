@@ -21,7 +21,7 @@ come at any time before the stop, and has no effects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, isfinite, nextafter
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -48,8 +48,8 @@ from corelib.pure.delivery_events import (
     Wait,
 )
 from corelib.pure.delivery_state import Parcel, Policy, Stage, State, begin, is_drained, ledger
-from corelib.pure.outcomes import Rejected, Retry
-from corelib.pure.records import Exit, Header
+from corelib.pure.outcomes import Outcome, Rejected, Retry, RowCount
+from corelib.pure.records import Alert, Exit, Header, Preempting, Record, Row
 
 __all__ = [
     "LONG_WAIT_S",
@@ -72,6 +72,7 @@ LONG_WAIT_S: Final = 10.0  # such a wait, in seconds, is told at once: a key is 
 REASONS_KEPT: Final = 20  # reasons counted apart; a backend that words each refusal anew must not fill memory
 OTHER_REASONS: Final = "other reasons"
 _REASON_CHARACTERS: Final = 300
+_URGENT: Final = (Alert, Preempting)
 
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
@@ -117,7 +118,11 @@ def _offered(state: State, event: Offered) -> Step:
         state = evolve(state, queue=(*state.queue, *parcels))
     elif parcels:
         # Counted and not settled: who may deliver the run one day begins where this one was refused.
-        state = evolve(state, reasons=_counted(state.reasons, state.refusal, len(parcels)))
+        state = evolve(
+            state,
+            reasons=_counted(state.reasons, state.refusal, len(parcels)),
+            rows=_count_rows(state, parcels, {parcel.record.seq: state.refusal for parcel in parcels}),
+        )
     return _proceed(state, event.now)
 
 
@@ -143,26 +148,50 @@ def _delivered(state: State, event: Answered) -> Step:
     if isinstance(event.outcome, Retry):
         return _postponed(state, event, event.outcome)
     said = _recovery(state)
-    flight, refused = state.flight, 0
-    if isinstance(event.outcome, Rejected):
-        named = set(event.outcome.seqs)
-        records = tuple(parcel.record for parcel in flight)
-        records = tuple(record for record in records if record.seq in named) or records
-        refused = len(records)
-        reason = _shortened(event.outcome.reason)
+    flight, refused = state.flight, _refused(state.flight, event.outcome)
+    by_reason: dict[str, list[Record]] = {}
+    for parcel in flight:
+        if parcel.record.seq in refused:
+            by_reason.setdefault(refused[parcel.record.seq], []).append(parcel.record)
+    for reason, records in by_reason.items():
         if reason not in state.reasons and len(state.reasons) < REASONS_KEPT:
-            said += (Notice(f"{refused} of {len(flight)} records are refused for good: {reason}"),)
-        said += (SetAside(writer=flight[0].writer, records=records, reason=reason),)
-        state = evolve(state, reasons=_counted(state.reasons, reason, refused))
+            said += (Notice(f"{len(records)} of {len(flight)} records are refused for good: {reason}"),)
+        said += (SetAside(writer=flight[0].writer, records=tuple(records), reason=reason),)
+        state = evolve(state, reasons=_counted(state.reasons, reason, len(records)))
     state = _answered_for_good(
         state,
         event.now,
         flight=(),
-        delivered=state.delivered + len(flight) - refused,
+        rows=_count_rows(state, flight, refused),
+        delivered=state.delivered + len(flight) - len(refused),
         settled=MappingProxyType({**state.settled, flight[0].writer: flight[-1].record.seq}),
         settled_bytes=state.settled_bytes + sum(parcel.size for parcel in flight),
     )
     return _after(said, _proceed(state, event.now))
+
+
+def _refused(flight: Sequence[Parcel], outcome: Outcome) -> dict[int, str]:
+    """Return why each refused record is refused; where none is named, all are."""
+    if not isinstance(outcome, Rejected):
+        return {}
+    seqs = [parcel.record.seq for parcel in flight]
+    named = set(outcome.seqs).intersection(seqs) or seqs
+    return {seq: _shortened(outcome.reasons.get(seq, outcome.reason)) for seq in named}
+
+
+def _count_rows(state: State, parcels: Sequence[Parcel], refused: Mapping[int, str]) -> RowCount:
+    """Count the rows of the process that began the run."""
+    rows = state.rows
+    reasons, delivered = rows.reasons, rows.delivered
+    for parcel in parcels:
+        header = state.headers.get(parcel.writer)
+        if type(parcel.record) is Row and (header is None or header.primary):
+            reason = refused.get(parcel.record.seq)
+            if reason is None:
+                delivered += 1
+            else:
+                reasons = _counted(reasons, reason, 1)
+    return RowCount(delivered=delivered, reasons=reasons)
 
 
 def _beaten(state: State, event: Answered) -> Step:
@@ -182,6 +211,7 @@ def _answered_for_good(state: State, now: float, **changes: Any) -> State:
         retry_at=None,
         told=False,
         reported=False,
+        hindrance=None,
         caught_up=False,
         **changes,
     )
@@ -210,6 +240,7 @@ def _postponed(state: State, event: Answered, retry: Retry) -> Step:
         doublings=doublings,
         retry_at=event.now + wait_s,
         told=told,
+        hindrance=_shortened(retry.reason),
     )
     return _after(said, _proceed(state, event.now))
 
@@ -260,8 +291,13 @@ def _idle(state: State, now: float, until: float) -> Step:
 
 
 def _due(state: State) -> float:
-    """Return when the oldest record in the queue is to leave: with its round, or when the next one may begin."""
+    """Return when the oldest record in the queue is to leave: with its round, or when the next one may begin.
+
+    What people or machines are waiting for does not wait for company, and takes along what stands before it.
+    """
     oldest = state.queue[0].read_at
+    if any(type(parcel.record) in _URGENT for parcel in state.queue):
+        return oldest
     return oldest if oldest <= state.round_at else state.round_at + state.policy.batch_age_s
 
 

@@ -16,12 +16,13 @@ from attrs import field, frozen
 
 from corelib.errors import UsageError
 from corelib.pure.backoff import Backoff
-from corelib.pure.outcomes import Ledger
+from corelib.pure.outcomes import Ledger, RowCount
 from corelib.pure.records import Header, Record
 
 __all__ = ["Parcel", "Policy", "Stage", "State", "begin", "is_drained", "ledger"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_NO_ROWS: Final = RowCount()
 
 
 class Stage(Enum):
@@ -93,7 +94,8 @@ class State:
     belongs to it. `contact_at` is when the backend last answered. `caught_up`: reading on is of no use before
     time passes; `blind`: because the journal could not be read. `failures` counts the failures in a row,
     `doublings` those that lengthen the wait. `told` says that the wait until `retry_at` was asked for by the
-    backend, `reported` that people were told of the failures. `deadline` is set once somebody has asked to close.
+    backend, `reported` that people were told of the failures; `hindrance` is the latest of them. `deadline` is set
+    once somebody has asked to close.
     """
 
     policy: Policy
@@ -115,10 +117,12 @@ class State:
     retry_at: float | None = None
     told: bool = False
     reported: bool = False
+    hindrance: str | None = None
     deadline: float | None = None
     accepted: int = 0
     delivered: int = 0
     reasons: Mapping[str, int] = _NOTHING
+    rows: RowCount = _NO_ROWS
 
 
 def begin(
@@ -150,6 +154,7 @@ def begin(
         accepted=earlier.delivered + earlier.rejected,
         delivered=earlier.delivered,
         reasons=MappingProxyType(dict(earlier.reasons)),
+        rows=earlier.rows,
     )
 
 
@@ -157,7 +162,11 @@ def ledger(state: State) -> Ledger:
     """Return where the records are that the machine has taken."""
     pending = len(state.queue) + len(state.flight)
     return Ledger(
-        accepted=state.accepted, delivered=state.delivered, pending=pending, reasons=dict(state.reasons)
+        accepted=state.accepted,
+        delivered=state.delivered,
+        pending=pending,
+        reasons=dict(state.reasons),
+        rows=state.rows,
     )
 
 

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from corelib.errors import UsageError
 
-__all__ = ["Delivered", "Ledger", "Outcome", "Rejected", "RemoteAddress", "Retry"]
+__all__ = ["Delivered", "Ledger", "Outcome", "Rejected", "RemoteAddress", "Retry", "RowCount"]
 
 
 class RemoteAddress(NamedTuple):
@@ -66,8 +66,23 @@ Outcome: TypeAlias = Delivered | Retry | Rejected
 
 
 @frozen(kw_only=True)
+class RowCount:
+    """How many of the settled records are rows of the process that began the run, that is calls of its `log()`."""
+
+    delivered: int = 0
+    reasons: Mapping[str, int] = field(factory=dict)
+
+    @property
+    def rejected(self) -> int:
+        """The number of rows the backend refused for good."""
+        return sum(self.reasons.values())
+
+
+@frozen(kw_only=True)
 class Ledger:
     """Records accepted for one transport, and where they are now; the rejected ones are counted by reason.
+
+    `rows` counts some of the same records apart, so it does not tell two ledgers from each other.
 
     Raises:
         UsageError: the numbers do not add up, or one of them is negative.
@@ -77,6 +92,7 @@ class Ledger:
     delivered: int = 0
     pending: int = 0
     reasons: Mapping[str, int] = field(factory=dict)
+    rows: RowCount = field(factory=RowCount, eq=False)
 
     def __attrs_post_init__(self) -> None:
         """Refuse numbers that do not add up."""

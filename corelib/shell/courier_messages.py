@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import orjson
 
-from corelib.pure.outcomes import Ledger
+from corelib.pure.outcomes import Ledger, RowCount
 
 __all__ = ["LineReader", "LineWriter", "ledger_message", "read_ledger"]
 
@@ -140,6 +140,8 @@ def ledger_message(ledger: Ledger, settled_bytes: int, *, is_drained: bool) -> d
         "delivered": ledger.delivered,
         "pending": ledger.pending,
         "reasons": dict(ledger.reasons),
+        "rows": ledger.rows.delivered,
+        "row_reasons": dict(ledger.rows.reasons),
         "bytes": settled_bytes,
         "drained": is_drained,
     }
@@ -156,4 +158,5 @@ def read_ledger(message: Mapping[str, Any]) -> Ledger:
         delivered=message["delivered"],
         pending=message["pending"],
         reasons=message["reasons"],
+        rows=RowCount(delivered=message["rows"], reasons=message["row_reasons"]),
     )

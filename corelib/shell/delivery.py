@@ -183,6 +183,11 @@ class Delivery:
         """Whether all that the journal had at the last look is answered for good."""
         return delivery.is_drained(self._state)
 
+    @property
+    def hindrance(self) -> str | None:
+        """Why nothing can be delivered at the moment, in the words of the transport; None: nothing is in the way."""
+        return self._state.refusal or self._state.hindrance
+
     def poke(self) -> None:
         """Have the journal looked at now. For urgent things, not for each row: a delivery looks by itself."""
         self._poked.set()

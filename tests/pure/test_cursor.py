@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from corelib.errors import JournalError, UsageError
 from corelib.pure.cursor import Cursor, decode_cursor, encode_cursor
 from corelib.pure.deferral import Continuation
-from corelib.pure.outcomes import Ledger
+from corelib.pure.outcomes import Ledger, RowCount
 
 SEQ = st.integers(0, 2**60)
 WRITERS = st.text(max_size=8)
@@ -140,3 +140,21 @@ def test_what_cannot_be_kept_is_the_transport_s_fault() -> None:
     for wanted in ({"an object": object()}, endless):
         with pytest.raises(UsageError, match="wants kept"):
             encode_cursor(evolve(EXAMPLE, transport=wanted))
+
+
+def test_the_count_of_rows_is_read_back() -> None:
+    """Rows are counted apart, and the account of a run goes on with them."""
+    rows = RowCount(delivered=30, reasons={"too long": 1})
+    cursor = evolve(EXAMPLE, ledger=evolve(EXAMPLE.ledger, rows=rows))
+
+    assert decode_cursor(encode_cursor(cursor)).ledger.rows == rows
+
+
+def test_a_cursor_of_before_is_read() -> None:
+    """What was added to the format since has a value where it is not there: an upgrade repeats no record."""
+    found = json.loads(encode_cursor(EXAMPLE))["cursor"]
+    for name in ("rows", "row_reasons", "decided", "continuation"):
+        del found[name]
+    text = json.dumps(found, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+
+    assert decode_cursor(f'{{"checksum":"{crc32(text.encode()):08x}","cursor":{text}}}'.encode()) == EXAMPLE

@@ -41,11 +41,11 @@ from corelib.pure.delivery_events import (
     Ticked,
     Wait,
 )
-from corelib.pure.outcomes import Delivered, Ledger, Outcome, Rejected, Retry
-from corelib.pure.records import FORMAT_VERSION, Exit, Header, Preempting, Record
+from corelib.pure.outcomes import Delivered, Ledger, Outcome, Rejected, Retry, RowCount
+from corelib.pure.records import FORMAT_VERSION, Alert, ConfigChange, Exit, Header, Preempting, Record, Row
 
 PUSHED = (
-    Offered(0.0, [("before", Preempting(seq=1, time=0.0), 10)], end=True),
+    Offered(0.0, [("before", ConfigChange(seq=1, time=0.0, update={}), 10)], end=True),
     Answered(0.0, Delivered(), 0.0),
 )
 """A delivery at 0: the next one that is not full has to keep its distance."""
@@ -64,7 +64,7 @@ BUSY = Retry(reason="busy")
 
 
 def entry(seq: int, writer: str = "w", size: int = 10) -> tuple[str, Record, int]:
-    return (writer, Preempting(seq=seq, time=0.0), size)
+    return (writer, ConfigChange(seq=seq, time=0.0, update={}), size)
 
 
 def header(writer: str = "w", segment: int = 1, seq: int = 0) -> tuple[str, Header, int]:
@@ -403,7 +403,7 @@ def test_named_records_are_rejected_and_the_rest_is_delivered() -> None:
     assert ledger(state) == Ledger(accepted=3, delivered=2, reasons={"too long": 1})
     assert texts(effects) == ["1 of 3 records are refused for good: too long"]
     assert effects[1:] == (
-        SetAside(writer="w", records=(Preempting(seq=2, time=0.0),), reason="too long"),
+        SetAside(writer="w", records=(ConfigChange(seq=2, time=0.0, update={}),), reason="too long"),
         Poll(3),
     )
 
@@ -799,3 +799,79 @@ def test_ages_are_positive_and_finite(name: str, value: float) -> None:
     bounds: dict[str, Any] = {name: value}
     with pytest.raises(UsageError, match=name):
         Policy(**bounds)
+
+
+# What does not wait, and what is told apart.
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Preempting(seq=2, time=0.0),
+        Alert(seq=2, time=0.0, title="t", text="t", level="INFO", wait_duration=0.0),
+    ],
+)
+def test_what_somebody_waits_for_does_not_wait_for_company(record: Record) -> None:
+    """An alert or a preemption leaves at once, with all that stands before it."""
+    assert after(*PUSHED, offered(0.1, entry(1)))[1] != (Send,)
+    assert sent(after(*PUSHED, offered(0.1, entry(1), ("w", record, 10)))[1]) == [1, 2]
+
+
+def test_each_refused_record_is_set_aside_with_its_own_reason() -> None:
+    """A transport that refuses records for several reasons is quoted on each of them."""
+    refusal = Rejected(reason="too long", seqs=(1, 3), reasons={3: "missing"})
+    state, effects = after(offered(0.0, entry(1), entry(2), entry(3)), answered(1.0, refusal))
+
+    aside = [effect for effect in effects if isinstance(effect, SetAside)]
+    assert [(one.reason, [record.seq for record in one.records]) for one in aside] == [
+        ("too long", [1]),
+        ("missing", [3]),
+    ]
+    assert ledger(state).reasons == {"too long": 1, "missing": 1}
+    assert ledger(state).delivered == 1
+
+
+def row(seq: int, writer: str = "w") -> tuple[str, Record, int]:
+    return (writer, Row(seq=seq, time=0.0, step=seq, data={}), 10)
+
+
+def test_rows_are_counted_apart() -> None:
+    """What counts is what the process that began the run has logged, delivered or refused."""
+    _, other, size = header("child")
+    child = ("child", evolve(other, primary=False), size)
+    state, _ = after(
+        offered(0.0, header(), row(1), entry(2), row(3)),
+        answered(1.0, Rejected(reason="too long", seqs=(2, 3))),
+        offered(1.0, child, row(1, "child"), end=True),
+        Ticked(11.0),
+        offered(11.0),
+        answered(12.0, OK),
+    )
+
+    assert ledger(state).rows == RowCount(delivered=1, reasons={"too long": 1})
+    assert ledger(state).rejected == 2
+
+
+def test_the_rows_of_a_refused_run_are_refused() -> None:
+    """Where the whole run is refused, its rows are counted with the same reason."""
+    refused = answered(0.0, Rejected(reason="no such project"))
+    state, _ = after(refused, offered(0.0, row(1), entry(2)), policy=OPENING)
+
+    assert ledger(state).rows == RowCount(reasons={"no such project": 1})
+
+
+def test_the_rows_of_an_earlier_delivery_are_kept() -> None:
+    """A delivery goes on counting where the one before it ended."""
+    earlier = Ledger(accepted=3, delivered=3, rows=RowCount(delivered=2))
+
+    assert ledger(begin(POLICY, earlier=earlier)).rows == RowCount(delivered=2)
+
+
+def test_what_is_in_the_way_is_known_until_it_is_gone() -> None:
+    """The words of the latest failure stay until something is answered for good."""
+    state, _ = after(offered(0.0, entry(1)), answered(1.0, BUSY))
+    assert state.hindrance == "busy"
+
+    state, _ = step(state, Ticked(3.0))
+    state, _ = step(state, answered(3.0, OK))
+    assert state.hindrance is None
