@@ -1,9 +1,9 @@
 """One HTTP exchange over `requests`: a value goes out, a value comes back.
 
-Law: this is the only room that knows `requests`, and nothing that it raises leaves here: each foreign exception
-is mapped once, to a failure that names operation, host and what happened. Credentials go to the base URL and
-nowhere else; a redirect is never followed. The key stands in one object, which never shows it, and in one header;
-where a server repeats it in an answer, it is blotted out before anybody sees it.
+Law: nothing that `requests` raises leaves here: each foreign exception is mapped once, to a failure that names
+operation, host and what happened. Credentials go to the base URL and nowhere else; no redirect is followed but that of
+an upload, which has none. The key stands in one object, which never shows it, and in one header; where a server
+repeats it in an answer, it is blotted out before anybody sees it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,23 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from corelib.errors import UsageError
+from transports.http_deadline import Watch, new_session, within
+from transports.http_failures import (
+    MOST_ANSWER_BYTES,
+    AnswerTooLong,
+    FileProblem,
+    Limits,
+    ProxyProblem,
+    explained,
+    proxy_of,
+    seconds_text,
+)
 from transports.wandb_exchange import (
-    FailureKind,
     HttpAnswer,
     HttpFailure,
     HttpRequest,
@@ -32,18 +41,21 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpSession", "Timeouts", "checked_base_url"]
 
-_MOST_ANSWER_BYTES: Final = 64 << 20
 _CHUNK_BYTES: Final = 1 << 16
 _COMPRESSION_LEVELS: Final = {"gzip": 5, "zstd": 3}
 _BLOT: Final = b"***"
+_MOST_HOPS: Final = 3
+_SAME_METHOD: Final = (307, 308)  # the redirects that mean: send the same there
+_PRIVATE: Final = frozenset({"authorization", "cookie"})
 
 
 @frozen(kw_only=True)
 class Timeouts:
     """How long an exchange may take, in seconds.
 
-    `connect_s` until there is a connection, and for each write; `read_s` until the answer begins, and for each
-    further part of it.
+    `connect_s` until there is a connection. `read_s` for an exchange with the server as a whole: connection, request
+    and answer. An upload takes as long as its bytes flow; for it, `read_s` is the longest time without progress, and
+    the time for the answer when all bytes are out.
     """
 
     connect_s: float = 10.0
@@ -82,30 +94,32 @@ class _NoCredentials:
         self._headers = headers
 
     def __call__(self, prepared: PreparedRequest) -> PreparedRequest:
+        from requests.utils import check_header_validity
+
         for name in ("Authorization", "Cookie"):
             prepared.headers.pop(name, None)
+        for header in self._headers.items():
+            check_header_validity(header)
         prepared.headers.update(self._headers)
         return prepared
-
-
-class _FileProblem(Exception):
-    """A file on this machine cannot be read; the text says why. No OSError, which would pass for the network's."""
 
 
 class _FileBody:
     """The first `size` bytes of a file, as a body with a length; a file that has shrunk is a problem.
 
-    `alive` is called now and then while a large file is on its way.
+    `watch` hears of each part that is asked for, `alive` is called then: that is now and then while a large file is
+    on its way.
     """
 
-    def __init__(self, source: LocalFile, alive: Callable[[], None] | None) -> None:
+    def __init__(self, source: LocalFile, alive: Callable[[], None] | None, watch: Watch) -> None:
         self._left = source.size
         self._size = source.size
         self._alive = alive
+        self._watch = watch
         try:
             self._file = open(source.path, "rb")  # noqa: SIM115  closed by `close`
         except OSError as error:
-            raise _FileProblem(error.strerror or str(error)) from None
+            raise FileProblem(error.strerror or str(error)) from None
 
     def __len__(self) -> int:
         return self._size
@@ -115,14 +129,16 @@ class _FileBody:
 
     def read(self, size: int = -1) -> bytes:
         if self._alive is not None:
+            self._watch.rests()
             self._alive()
+        self._watch.moved_on()
         wanted = self._left if size < 0 else min(size, self._left)
         try:
             data = self._file.read(wanted)
         except OSError as error:
-            raise _FileProblem(error.strerror or str(error)) from None
+            raise FileProblem(error.strerror or str(error)) from None
         if wanted and not data:
-            raise _FileProblem("it became shorter while it was sent")
+            raise FileProblem("it became shorter while it was sent")
         self._left -= len(data)
         return data
 
@@ -154,7 +170,8 @@ class HttpSession:
     Args:
         base_url: where the API is, as `checked_base_url` returns it.
         key: the secret that the server wants; None: requests go out without one.
-        session: a session to use, for tests and for special networks; it is not closed for good.
+        session: a session to use, for tests and for special networks; it is not closed for good. Time limits hold
+            for it as for our own, but a connection of its that is too slow is left alone, not cut.
         headers: further headers for requests to the server.
         timeouts: how long an exchange may take.
 
@@ -184,74 +201,86 @@ class HttpSession:
         timeout_s: float | None = None,
         alive: Callable[[], None] | None = None,
     ) -> HttpResult:
-        """Perform one exchange.
+        """Perform one exchange, within the time that `Timeouts` allow, whatever holds it up.
 
         Args:
             request: what to send.
-            timeout_s: a bound for the connection and for each wait after that; `ask` bounds it all.
-            alive: called now and then while a file is on its way.
+            timeout_s: no more time than this, in seconds.
+            alive: called now and then while a file is on its way, on another thread.
         """
+        seconds = self._timeouts.read_s if timeout_s is None else min(self._timeouts.read_s, timeout_s)
         place = self._base_url if request.is_authorized else request.target
         what = f"{request.operation} at {host_of(place) or 'no host'}"
-        body: _FileBody | None = None
-        try:
-            if isinstance(request.body, LocalFile) and request.body.size:
-                body = _FileBody(request.body, alive)
-            return self._exchange(request, body, timeout_s)
-        except _FileProblem as problem:
-            return HttpFailure("unusable", f"{what}: the file cannot be read: {problem}")
-        except Exception as error:  # noqa: BLE001  mapped here, once, and never shown as it is
-            kind, happened = _explained(error, self._timeouts)
-            return HttpFailure(kind, f"{what}: {happened}")
-        finally:
-            if body is not None:
-                body.close()
+        if seconds <= 0:
+            return HttpFailure("timeout", f"{what}: no time is left")
+        limits = Limits(min(self._timeouts.connect_s, seconds), seconds)
+
+        def perform(watch: Watch) -> HttpResult:
+            try:
+                return self._followed(request, limits, alive, watch)
+            except Exception as error:  # noqa: BLE001  mapped here, once, and never shown as it is
+                kind, happened = explained(error, limits)
+                return HttpFailure(kind, f"{what}: {happened}")
+
+        waited = "answer" if request.is_authorized else "progress"
+        late = HttpFailure("timeout", f"{what}: no {waited} in {seconds_text(seconds)}")
+        return within(seconds, perform) or late
 
     def ask(self, request: HttpRequest, timeout_s: float) -> HttpResult:
-        """Perform one exchange for somebody who waits: within `timeout_s` seconds, whatever holds it up."""
-        if timeout_s <= 0:
-            return HttpFailure(
-                "timeout", f"{request.operation} at {host_of(self._base_url)}: no time is left"
-            )
-        results: list[HttpResult] = []
-
-        def perform() -> None:
-            results.append(self.send(request, timeout_s=timeout_s))
-
-        # The system's look-up of a name knows no bound, and a server that drips its headers keeps to ours.
-        thread = Thread(target=perform, name="corelib-http", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # no thread to be had: bounded as far as the sockets are
-            perform()
-        else:
-            thread.join(timeout_s)
-        late = HttpFailure(
-            "timeout", f"{request.operation} at {host_of(self._base_url)}: no answer in {timeout_s:g} s"
-        )
-        return results[0] if results else late
+        """Perform one exchange for somebody who waits no longer than `timeout_s` seconds."""
+        return self.send(request, timeout_s=timeout_s)
 
     def close(self) -> None:
         """Close connections that are idle; the next exchange opens new ones."""
         if self._session is not None:
             self._session.close()
 
-    def _exchange(self, request: HttpRequest, body: _FileBody | None, timeout_s: float | None) -> HttpAnswer:
-        import requests
+    def _followed(
+        self, request: HttpRequest, limits: Limits, alive: Callable[[], None] | None, watch: Watch
+    ) -> HttpAnswer:
+        """Perform an exchange, and that of an upload again where its answer says to."""
+        for _ in range(_MOST_HOPS):
+            answer = self._exchanged(request, limits, alive, watch)
+            elsewhere = None if request.is_authorized else _redirected(request, answer)
+            if elsewhere is None:
+                return answer
+            request = elsewhere
+        return self._exchanged(request, limits, alive, watch)
+
+    def _exchanged(
+        self, request: HttpRequest, limits: Limits, alive: Callable[[], None] | None, watch: Watch
+    ) -> HttpAnswer:
+        body: _FileBody | None = None
+        try:
+            if isinstance(request.body, LocalFile) and request.body.size:
+                body = _FileBody(request.body, alive, watch)
+            watch.moved_on()
+            return self._exchange(request, body, limits)
+        finally:
+            if body is not None:
+                body.close()
+
+    def _exchange(self, request: HttpRequest, body: _FileBody | None, limits: Limits) -> HttpAnswer:
+        from requests import exceptions as foreign
 
         if self._session is None:
-            self._session = requests.Session()
+            self._session = new_session()
         session = self._session
         prepared = session.prepare_request(self._unprepared(request, body))
+        url = prepared.url or ""
         # What a session was told comes before the environment, which `requests` has the other way round.
-        settings = session.merge_environment_settings(prepared.url or "", {}, True, session.verify, None)
+        settings = session.merge_environment_settings(url, {}, True, session.verify, None)
         if settings["verify"] is True and session.trust_env:
             settings["verify"] = os.environ.get("SSL_CERT_FILE") or True
-        limits = self._timeouts.connect_s, self._timeouts.read_s
-        if timeout_s is not None:
-            limits = min(limits[0], timeout_s), min(limits[1], timeout_s)
-        # `requests` follows no redirect here: it would take our body, and perhaps more, to an address of its own.
-        response = session.send(prepared, timeout=limits, allow_redirects=False, **settings)
+        try:
+            # `requests` follows no redirect here: it would take our body, and perhaps more, to an address of its own.
+            response = session.send(prepared, timeout=limits, allow_redirects=False, **settings)
+        except (foreign.ProxyError, foreign.InvalidURL, foreign.InvalidSchema) as error:
+            # Our own address was understood when the request was prepared.
+            proxy = proxy_of(url, settings["proxies"])
+            if proxy is None:
+                raise
+            raise ProxyProblem(proxy) from error
         try:
             return self._read(response)
         finally:
@@ -290,8 +319,8 @@ class HttpSession:
         for part in response.iter_content(_CHUNK_BYTES):
             parts.append(part)
             size += len(part)
-            if size > _MOST_ANSWER_BYTES:
-                raise _AnswerTooLong
+            if size > MOST_ANSWER_BYTES:
+                raise AnswerTooLong
         content = b"".join(parts)
         headers = {name.lower(): value for name, value in response.headers.items()}
         if self._credentials is not None:
@@ -303,8 +332,24 @@ class HttpSession:
         return HttpAnswer(response.status_code, headers, content)
 
 
-class _AnswerTooLong(Exception):
-    """An answer of a size that no answer of ours has."""
+def _redirected(request: HttpRequest, answer: HttpAnswer) -> HttpRequest | None:
+    """Return the upload that an answer to one asks for; None: none, or one that we do not do.
+
+    What is encrypted stays so, and another host does not get what may be credentials for this one.
+    """
+    from urllib.parse import urljoin, urlsplit
+
+    location = answer.headers.get("location")
+    if answer.status not in _SAME_METHOD or not location:
+        return None
+    target = urljoin(request.target, location)
+    before, after = urlsplit(request.target), urlsplit(target)
+    if after.scheme not in ("http", "https") or (before.scheme == "https" and after.scheme == "http"):
+        return None
+    headers = request.headers
+    if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+        headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
+    return evolve(request, target=target, headers=headers)
 
 
 def _compressed(data: bytes, encoding: str) -> bytes:
@@ -322,60 +367,3 @@ def _user_agent() -> str:
     from corelib import __version__
 
     return f"corelib/{__version__}"
-
-
-# ------------------------------------------------------------------------------------ what went wrong, in our words
-
-
-def _explained(error: Exception, timeouts: Timeouts) -> tuple[FailureKind, str]:
-    """Return kind and words for a foreign exception. Its own text is not used: it may hold an address with secrets."""
-    from socket import gaierror
-
-    from requests import exceptions as foreign
-    from urllib3 import exceptions as below
-
-    causes = list(_causes(error))
-    said = next((one.strerror.lower() for one in causes if isinstance(one, OSError) and one.strerror), "")
-    system = f" ({said})" if said else ""
-    if isinstance(error, foreign.ProxyError):
-        return "proxy", f"the proxy cannot be used{system}"
-    if isinstance(error, foreign.SSLError):
-        return "tls", f"no trusted connection ({_tls_reason(causes)})"
-    if any(isinstance(one, gaierror) for one in causes):
-        return "unresolved", "there is no such host, or no way to ask for it"
-    if isinstance(error, foreign.ConnectTimeout):
-        return "timeout", f"no connection within {timeouts.connect_s:g} s"
-    if any(isinstance(one, below.NewConnectionError) for one in causes):
-        return "unreachable", f"no connection{system}"
-    if any(isinstance(one, (TimeoutError, foreign.Timeout, below.TimeoutError)) for one in causes):
-        return "timeout", "no answer in time"
-    if isinstance(
-        error, (foreign.ConnectionError, foreign.ChunkedEncodingError, foreign.ContentDecodingError)
-    ):
-        return "dropped", f"the connection was cut{system}"
-    if isinstance(error, _AnswerTooLong):
-        return "dropped", f"the answer is longer than {_MOST_ANSWER_BYTES >> 20} MiB"
-    if isinstance(error, OSError) and not isinstance(error, foreign.RequestException):
-        # The file of certificates is looked for when a connection is made, and only there.
-        return "tls", "the certificates of REQUESTS_CA_BUNDLE or SSL_CERT_FILE cannot be read"
-    return "unusable", f"the request cannot be sent ({type(error).__name__})"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what is behind it; libraries put that into arguments as well as into the chain."""
-    seen: set[int] = set()
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
-
-
-def _tls_reason(causes: list[BaseException]) -> str:
-    for one in causes:
-        told = getattr(one, "verify_message", None) or getattr(one, "reason", None)
-        if isinstance(told, str):
-            return told.replace("_", " ").lower()
-    return "no reason given"

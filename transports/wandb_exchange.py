@@ -34,9 +34,11 @@ __all__ = [
 ]
 
 FailureKind: TypeAlias = Literal[
-    "unresolved", "unreachable", "tls", "proxy", "timeout", "dropped", "unusable"
+    "unresolved", "unreachable", "tls", "proxy", "timeout", "dropped", "unforeseen", "unusable"
 ]
-"""Why no answer came: no such name; no connection; TLS; the proxy; too slow; cut off; it could not be sent."""
+"""Why no answer came: no such name; no connection; TLS; the proxy; too slow; cut off; something that nobody has
+foreseen; it can never be sent.
+"""
 
 Meaning: TypeAlias = Literal["done", "later", "slowly", "doubtful", "too large", "refused"]
 """What an answer asks for.
@@ -57,12 +59,22 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
 )
 """Statuses with a meaning of their own. Of the others, 2xx is done, 3xx slowly, 4xx doubtful, 5xx later."""
 
+_FAILURES: Final[Mapping[FailureKind, Meaning]] = MappingProxyType(
+    {"unusable": "refused", "unforeseen": "doubtful", "proxy": "slowly"}
+)
+"""Failures with a meaning of their own; the others mean later. Somebody can mend the address of a proxy."""
+
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _MESSAGE_CHARACTERS: Final = 200
 _XML_MESSAGE: Final = re.compile(rb"<Message>([^<]*)</Message>")
-_HTTP_DATE: Final = re.compile(r"\w{3}, (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT")
+_HTTP_DATES: Final = (
+    r"\w{3}, (?P<day>\d\d?) (?P<month>\w{3}) (?P<year>\d{4}) (?P<time>\d\d:\d\d:\d\d) GMT",
+    r"\w{6,9}, (?P<day>\d\d?)-(?P<month>\w{3})-(?P<year>\d\d) (?P<time>\d\d:\d\d:\d\d) GMT",  # of RFC 850
+    r"\w{3} (?P<month>\w{3}) +(?P<day>\d\d?) (?P<time>\d\d:\d\d:\d\d) (?P<year>\d{4})",  # of asctime()
+)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY_S: Final = 86_400
+_YEAR_S: Final = 31_556_952
 
 
 class LocalFile(NamedTuple):
@@ -158,22 +170,25 @@ def judge(request: HttpRequest, result: HttpResult, host: str, now: float) -> Ve
         now: seconds since the epoch, to understand dates.
     """
     if isinstance(result, HttpFailure):
-        return Verdict("refused" if result.kind == "unusable" else "later", result.reason)
+        return Verdict(_FAILURES.get(result.kind, "later"), result.reason)
     meaning = meaning_of(result.status)
     if meaning == "done":
         return Verdict("done")
     place = host if request.is_authorized else host_of(request.target)
-    said = _redirection(result) or answer_text(result.body)
+    said = _redirection(request, result) or answer_text(result.body)
     reason = f"{request.operation} at {place}: HTTP {result.status}" + (f" ({said})" if said else "")
     return Verdict(meaning, reason, asked_wait_s(result.headers, now))
 
 
-def _redirection(answer: HttpAnswer) -> str:
-    """Say where a redirect leads. It is not followed: what we send does not go where we were not told to send it."""
+def _redirection(request: HttpRequest, answer: HttpAnswer) -> str:
+    """Say where a redirect leads that was not followed: nothing goes where we were not told to send it."""
     location = answer.headers.get("location", "")
     if answer.status // 100 != 3 or not location:  # noqa: PLR2004  a class of statuses
         return ""
-    return f"redirected to {host_of(location) or 'another path'}; correct base_url"
+    there = f"redirected to {host_of(location) or 'another path'}"
+    if request.is_authorized:
+        return f"{there}; correct base_url"
+    return f"{there} in a way that an upload does not follow; the server must give another address for it"
 
 
 def answer_text(body: bytes) -> str:
@@ -211,7 +226,7 @@ def asked_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     told = headers.get("retry-after", "").strip()
     seconds = _seconds(told)
     if seconds is None:
-        moment = _moment(told)
+        moment = _moment(told, now)
         seconds = None if moment is None else max(moment - now, 0.0)
     return rate_limit_wait_s(headers) if seconds is None else seconds
 
@@ -227,14 +242,18 @@ def _seconds(text: str) -> float | None:
     return float(text) if re.fullmatch(r"\d{1,9}(\.\d+)?", text) else None
 
 
-def _moment(text: str) -> float | None:
-    """Return an HTTP date in seconds since the epoch."""
-    found = _HTTP_DATE.fullmatch(text)
-    if found is None or found[2] not in _MONTHS:
+def _moment(text: str, now: float) -> float | None:
+    """Return an HTTP date, in any of its three forms, in seconds since the epoch."""
+    found = next(filter(None, (re.fullmatch(form, text, re.ASCII) for form in _HTTP_DATES)), None)
+    if found is None or found["month"] not in _MONTHS:
         return None
-    day, year, hour, minute, second = (int(found[number]) for number in (1, 3, 4, 5, 6))
+    day, year = int(found["day"]), int(found["year"])
+    hour, minute, second = map(int, found["time"].split(":"))
+    if len(found["year"]) == 2:  # noqa: PLR2004  of a century that is not more than fifty years ahead
+        latest = 1970 + int(now / _YEAR_S) + 50
+        year = latest - (latest - year) % 100
     # The calendar counted from March, so that the day that leap years add is the last of a year.
-    month = (_MONTHS.index(found[2]) + 10) % 12
+    month = (_MONTHS.index(found["month"]) + 10) % 12
     year -= month >= 10  # noqa: PLR2004  January and February belong to the year before
     days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719_469
     return float(days * _DAY_S + hour * 3600 + minute * 60 + second)

@@ -22,6 +22,8 @@ from tests.servers.fixtures import wandb_server
 from tests.servers.small_server import CERTIFICATE, small_server
 from tests.servers.wandb_server import KEY, WandbServer
 from transports import http_session
+from transports.http_deadline import Watch
+from transports.http_failures import Limits, explained
 from transports.http_session import HttpSession, Timeouts, checked_base_url
 from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, HttpResult, LocalFile, Verdict
 from transports.wandb_graphql import (
@@ -253,7 +255,7 @@ def test_a_file_body_is_its_bytes(tmp_path: Path) -> None:
     """Whoever sends it may ask for its length, read it, or go through it."""
     path = tmp_path / "x"
     path.write_bytes(b"abcdef")
-    body = http_session._FileBody(LocalFile(str(path), 5), None)
+    body = http_session._FileBody(LocalFile(str(path), 5), None, Watch())
 
     assert len(body) == 5
     assert body.read(2) + b"".join(body) == b"abcde"
@@ -367,12 +369,12 @@ def test_the_key_is_not_shown(
     monkeypatch.setattr(requests.Session, "send", broken)
     result = failed(http.send(viewer_request()))
     try:
-        http._exchange(viewer_request(), None, None)
+        http._exchange(viewer_request(), None, Limits(1.0, 1.0))
     except RuntimeError as error:
         captured = traceback.TracebackException.from_exception(error, capture_locals=True)
         shown += captured.format()
 
-    assert result.kind == "unusable"
+    assert result.kind == "unforeseen"
     assert result.reason.endswith("the request cannot be sent (RuntimeError)")
     everything = "\n".join([*shown, caplog.text, repr(http), repr(vars(http)), result.reason])
     assert KEY not in everything
@@ -422,7 +424,7 @@ def test_an_answer_that_never_comes() -> None:
         failure = failed(ask(url))
 
     assert failure.kind == "timeout"
-    assert failure.reason.endswith("no answer in time")
+    assert failure.reason.endswith("no answer in 0.3 s")
 
 
 @pytest.mark.parametrize(
@@ -475,7 +477,7 @@ def test_no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_trust_that_is_refused_without_a_word() -> None:
     """Where a library does not say why, that is said."""
-    assert http_session._explained(requests.exceptions.SSLError(), Timeouts()) == (
+    assert explained(requests.exceptions.SSLError(), Limits(1.0, 1.0)) == (
         "tls",
         "no trusted connection (no reason given)",
     )

@@ -101,6 +101,10 @@ def test_a_redirect_is_told_and_not_followed() -> None:
         "slowly",
         "file_stream at api.example.com: HTTP 307 (redirected to other.example.com; correct base_url)",
     )
+    assert judge(PUT, there, HOST, 0.0).reason == (
+        "upload of x at store.example.com: HTTP 307 (redirected to other.example.com in a way that an upload does not "
+        "follow; the server must give another address for it)"
+    )
     assert "another path" in judge(PUSH, HttpAnswer(301, {"location": "/x"}), HOST, 0.0).reason
     assert judge(PUSH, HttpAnswer(304), HOST, 0.0).reason == "file_stream at api.example.com: HTTP 304"
 
@@ -109,6 +113,8 @@ def test_a_failure_means_later_unless_nothing_could_be_sent() -> None:
     """A lost answer is asked for again; a request that cannot be sent at all is refused."""
     assert judge(PUSH, HttpFailure("dropped", "cut"), HOST, 0.0) == Verdict("later", "cut")
     assert judge(PUSH, HttpFailure("unusable", "no"), HOST, 0.0) == Verdict("refused", "no")
+    assert judge(PUSH, HttpFailure("unforeseen", "no"), HOST, 0.0) == Verdict("doubtful", "no")
+    assert judge(PUSH, HttpFailure("proxy", "no"), HOST, 0.0) == Verdict("slowly", "no")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +154,13 @@ def test_what_an_answer_says_in_words(body: bytes, text: str) -> None:
         ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, 37.0),
         ({"retry-after": "Sun, 06 Nov 1994 08:48:00 GMT"}, 0.0),
         ({"retry-after": "Sun, 06 Foo 1994 08:49:37 GMT"}, None),
+        ({"retry-after": "Sun, 6 Nov 1994 08:49:37 GMT"}, 37.0),
+        ({"retry-after": "Sunday, 06-Nov-94 08:49:37 GMT"}, 37.0),
+        ({"retry-after": "Sunday, 06-Nov-43 08:49:37 GMT"}, 1_546_300_837.0),
+        ({"retry-after": "Sunday, 06-Nov-45 08:49:37 GMT"}, 0.0),
+        ({"retry-after": "Sun Nov  6 08:49:37 1994"}, 37.0),
+        ({"retry-after": "Sun Nov 16 08:49:37 1994"}, 864_037.0),
+        ({"retry-after": "Sun, 06 Nov 1994 08:49:37 CET"}, None),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "4"}, 4.0),
         ({"retry-after": "9", "ratelimit-remaining": "0", "ratelimit-reset": "4"}, 9.0),
         ({"ratelimit-remaining": "0.5", "ratelimit-reset": "4"}, 4.0),
@@ -170,7 +183,11 @@ def test_dates_are_those_of_the_calendar(moment: datetime) -> None:
     moment = moment.replace(microsecond=0, tzinfo=timezone.utc)
     told = format_datetime(moment, usegmt=True)
 
+    now = moment.timestamp() - 9.0  # the form with two digits of the year is about years that are near
+    forms = (told, f"{moment:%A, %d-%b-%y %H:%M:%S} GMT", moment.ctime())
+
     assert asked_wait_s({"retry-after": told}, 0.0) == moment.timestamp()
+    assert [asked_wait_s({"retry-after": form}, now) for form in forms] == [9.0] * 3
 
 
 def test_a_pace_is_obeyed_when_nothing_remains() -> None:
