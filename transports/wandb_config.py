@@ -1,7 +1,8 @@
 """The config of a run as a W&B server keeps it: wrapped, with internals beside the user's keys; and as YAML.
 
-Law: a config always goes out whole and always says that the run has started. What the server stored comes back
-as it was given, and what cannot be understood is an error, never an empty config.
+Law: a config always goes out whole and always says that the run has started. A NaN in it is a null, wherever it
+stands, and an infinity stays one. What the server stored comes back as it was given, and what cannot be understood is
+an error, never an empty config.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from corelib.pure.metrics import MetricDefinition
+from corelib.pure.trees import without_nan
 
 __all__ = ["ClientFacts", "metric_list", "unwrapped_config", "wrapped_config", "yaml_text"]
 
@@ -39,7 +41,11 @@ def wrapped_config(
     *,
     resumed: bool,
 ) -> dict[str, Any]:
-    """Return the whole config, each key wrapped. Internals of the run that is continued are kept."""
+    """Return the whole config, each key wrapped. Internals of the run that is continued are kept.
+
+    Raises:
+        ValueError: it is nested too deeply.
+    """
     stored = config.get(_INTERNAL)
     internals = dict(stored) if isinstance(stored, Mapping) else {}
     telemetry: dict[str, Any] = {"4": client.python, "5": client.version, "13": client.platform}
@@ -53,7 +59,11 @@ def wrapped_config(
         "m": metric_list(internals.get("m"), definitions),
     }
     wrapped = {key: {"value": value} for key, value in config.items() if key != _INTERNAL}
-    return {**wrapped, _INTERNAL: {"value": internals}}
+    try:
+        tree: dict[str, Any] = without_nan({**wrapped, _INTERNAL: {"value": internals}})
+    except RecursionError:
+        raise ValueError("a value is nested too deeply") from None
+    return tree
 
 
 def unwrapped_config(tree: object) -> dict[str, Any]:

@@ -131,8 +131,8 @@ def documents(
 ) -> Iterator[Document]:
     """Yield the files that a run ends with; one that cannot be written is left out."""
     resumed = replay.start is not None and replay.start.resumed
-    config = wrapped_config(replay.config, definitions, settings.client, resumed=resumed)
     try:
+        config = wrapped_config(replay.config, definitions, settings.client, resumed=resumed)
         yield Document("config.yaml", yaml_text(config).encode("utf-8", "replace"))
         yield Document("wandb-summary.json", json_text(summary))
     except ValueError:  # the value was refused, and named, where it was recorded

@@ -2,7 +2,8 @@
 
 Law: two layers of JSON. The inner texts (a row, a summary, a config) may hold bare NaN, Infinity and -Infinity,
 as the reference writes them; the outer body is strict JSON, in which each inner text is a string. The same
-value gives the same bytes every time.
+value gives the same bytes every time. Nothing here decides where a NaN may stand: in a row it may; `wandb_config`
+makes a null of one, and the summary of `wandb_fold` of one that somebody has set by hand.
 
 Integers are exact up to 64 bits. Beyond, they become the nearest double, as the reference makes them, and
 infinite where there is none: a server that reads numbers as doubles would refuse the whole push otherwise.

@@ -40,8 +40,10 @@ class RunFold:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """The summary as it stands. Its `_step` is the greatest there was, where a resumed run would go on."""
-        summary = self.replay.summary
+        """The summary as it stands, as the server keeps it: a None that was logged is absent, and a NaN null where it
+        was set by hand. Its `_step` is the greatest there was, where a resumed run would go on.
+        """
+        summary = self.replay.published_summary
         if self.replay.rows:
             summary["_step"] = self.replay.last_step
         return summary

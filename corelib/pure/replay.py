@@ -78,6 +78,12 @@ class Replay:
         return self._reduction.view()
 
     @property
+    def published_summary(self) -> dict[str, Any]:
+        """The summary as servers are told it; see `Reduction.view`."""
+        self._reduce()
+        return self._reduction.view(published=True)
+
+    @property
     def runtime(self) -> float:
         """Seconds that the run has run, those of the runs it continues included."""
         if self.exit is not None:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from corelib.pure.metrics import AGGREGATIONS, Definitions, MetricDefinition, parse_definition
-from corelib.pure.trees import equal_trees
+from corelib.pure.trees import equal_trees, without_nan
 
 __all__ = ["MetricDefinition", "Reduction", "parse_definition"]
 
@@ -92,11 +92,16 @@ class Reduction:
         present.inner = inner
         return present
 
-    def view(self) -> dict[str, Any]:
-        """Return the summary as it stands, to be read only: it shares values with the rows."""
+    def view(self, *, published: bool = False) -> dict[str, Any]:
+        """Return the summary as it stands, to be read only: it shares values with the rows.
+
+        Args:
+            published: as servers are told it: a None that was logged does not show, and a NaN that was set by hand is
+                None, but for those in lists.
+        """
         tree = {}
         for key, name in self._names.items():
-            value = self._shown(key, name)
+            value = self._shown(key, name, published=published)
             if value is not _ABSENT:
                 tree[key] = value
         if self._stamp:
@@ -106,15 +111,19 @@ class Reduction:
             tree["_wandb"] = {**internal, **runtime} if isinstance(internal, dict) else runtime
         return tree
 
-    def _shown(self, path: str, name: _Name) -> Any:
+    def _shown(self, path: str, name: _Name, *, published: bool = False) -> Any:
         if name.last is not _ABSENT:
+            if published and name.is_explicit:
+                return name.last if name.is_stored else without_nan(name.last, in_lists=False)
             if not self._definitions or name.is_explicit or name.is_set_aside:
-                return name.last
-            definition = self._definitions.of(path)
-            return name.aggregated(None if definition is None else definition.summary)
+                value = name.last
+            else:
+                definition = self._definitions.of(path)
+                value = name.aggregated(None if definition is None else definition.summary)
+            return _ABSENT if published and value is None else value
         tree = {}
         for key, inner in (name.inner or {}).items():
-            value = self._shown(f"{path}/{key}", inner)
+            value = self._shown(f"{path}/{key}", inner, published=published)
             if value is not _ABSENT:
                 tree[key] = value
         return tree or _ABSENT
@@ -146,13 +155,25 @@ class _Name:
     At most one of `last` and the inner names shows; names that do not show keep their statistics.
     """
 
-    __slots__ = ("count", "first", "high", "inner", "is_explicit", "is_set_aside", "last", "low", "total")
+    __slots__ = (
+        "count",
+        "first",
+        "high",
+        "inner",
+        "is_explicit",
+        "is_set_aside",
+        "is_stored",
+        "last",
+        "low",
+        "total",
+    )
 
     def __init__(self) -> None:
         self.last: Any = _ABSENT
         self.inner: dict[str, _Name] | None = None
         self.is_explicit = False  # no row came since it was set by hand
         self.is_set_aside = False  # definitions do not hold for it
+        self.is_stored = False  # it is as the run that is resumed left it, which may have been by rows
         self.first: Any = _ABSENT
         self.low: float | None = None
         self.high: float | None = None
@@ -248,7 +269,7 @@ def _stored(tree: Any) -> _Name:
     name = _Name()
     if not _is_branch(tree):
         name.last = tree
-        name.is_explicit = True
+        name.is_explicit = name.is_stored = True
         return name
     name.inner = {key: _stored(value) for key, value in tree.items()}
     if tree.keys() <= {*AGGREGATIONS}:

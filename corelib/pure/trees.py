@@ -12,7 +12,16 @@ from typing import Any, Final, NoReturn
 
 from corelib.errors import UsageTypeError
 
-__all__ = ["ReadOnlyDict", "ReadOnlyList", "copy_tree", "equal_trees", "read_only", "shorten", "type_phrase"]
+__all__ = [
+    "ReadOnlyDict",
+    "ReadOnlyList",
+    "copy_tree",
+    "equal_trees",
+    "read_only",
+    "shorten",
+    "type_phrase",
+    "without_nan",
+]
 
 MOST_BITS_SHOWN: Final = 1024  # Python refuses to write integers of some 14,000 bits
 
@@ -39,6 +48,15 @@ def copy_tree(tree: Any) -> Any:
     if isinstance(tree, list):
         return [copy_tree(item) for item in tree]
     return tree
+
+
+def without_nan(tree: Any, *, in_lists: bool = True) -> Any:
+    """Return a tree with None for every NaN; those in lists can be left."""
+    if isinstance(tree, dict):
+        return {key: without_nan(item, in_lists=in_lists) for key, item in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [without_nan(item) for item in tree] if in_lists else tree
+    return None if isinstance(tree, float) and tree != tree else tree  # noqa: PLR0124  NaN
 
 
 def read_only(tree: Any) -> Any:

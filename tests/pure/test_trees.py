@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from corelib.errors import UsageTypeError
-from corelib.pure.trees import ReadOnlyDict, ReadOnlyList, equal_trees, read_only, shorten, type_phrase
+from corelib.pure.trees import (
+    ReadOnlyDict,
+    ReadOnlyList,
+    equal_trees,
+    read_only,
+    shorten,
+    type_phrase,
+    without_nan,
+)
 
 TREE = {"a": [1, {"b": 2}], "n": {"x": 1}}
 
@@ -119,3 +127,13 @@ def test_shortened_values() -> None:
     assert shorten([10**5000]) == "a list"
     assert shorten(Broken()) == type_phrase(Broken())
     assert (type_phrase(None), type_phrase(1), type_phrase("")) == ("None", "an int", "a str")
+
+
+def test_a_tree_without_nan() -> None:
+    """NaN becomes None, everywhere or everywhere but in lists; nothing else changes."""
+    nan, up = float("nan"), float("inf")
+    tree = {"a": nan, "b": {"c": nan, "d": [nan, (up, {"e": nan})]}, "f": "NaN", "g": None, "h": True}
+
+    assert without_nan(tree) == {**tree, "a": None, "b": {"c": None, "d": [None, [up, {"e": None}]]}}
+    assert without_nan(tree, in_lists=False)["b"] == {"c": None, "d": tree["b"]["d"]}  # type: ignore[index]
+    assert without_nan({"x": 1}) == {"x": 1}

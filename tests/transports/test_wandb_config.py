@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import yaml
 from hypothesis import given
 
 from corelib.pure.metrics import MetricDefinition
-from corelib.pure.trees import equal_trees
+from corelib.pure.trees import equal_trees, without_nan
 from corelib.testing.strategies.records import trees
 from transports.wandb_config import ClientFacts, metric_list, unwrapped_config, wrapped_config, yaml_text
+from transports.wandb_encoding import json_text
 
 CLIENT = ClientFacts("0.31.0", "3.11.7", "linux-x86_64")
 
@@ -52,12 +54,32 @@ def test_strange_internals_are_replaced(stored: Any) -> None:
 
 @given(trees())
 def test_unwrapping_undoes_wrapping(config: dict[str, Any]) -> None:
-    """A config comes back as it was given."""
+    """A config comes back as it was given, but that every NaN is None."""
     config.pop("_wandb", None)
     found = unwrapped_config(wrapped_config(config, (), CLIENT, resumed=False))
     found.pop("_wandb")
 
-    assert equal_trees(found, config)
+    assert equal_trees(found, without_nan(config))
+
+
+def test_a_nan_is_null() -> None:
+    """Wherever it stands, as JSON and as YAML; an infinity stays what it is, and the config of the run as well."""
+    config = {"lr": math.nan, "deep": {"x": math.nan, "list": [math.nan, 1]}, "up": math.inf}
+    wrapped = wrapped_config(config, (), CLIENT, resumed=False)
+
+    assert b'"lr":{"value":null},"deep":{"value":{"x":null,"list":[null,1]}}' in json_text(wrapped)
+    assert b'"up":{"value":Infinity}' in json_text(wrapped)
+    assert yaml.safe_load(yaml_text(wrapped))["deep"] == {"value": {"x": None, "list": [None, 1]}}
+    assert math.isnan(config["lr"])
+
+
+def test_a_config_without_bottom_is_an_error() -> None:
+    """It is a ValueError, which the config is refused for."""
+    tree: Any = 1
+    for _ in range(100_000):
+        tree = [tree]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        wrapped_config({"deep": tree}, (), CLIENT, resumed=False)
 
 
 def test_a_wrapper_without_value_is_left_out() -> None:

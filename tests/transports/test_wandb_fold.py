@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from corelib.pure.records import MetricDefined, Row
+from corelib.pure.records import MetricDefined, Row, SummaryChange
 from corelib.testing.specimens import TIME, start_record
+from transports.wandb_encoding import json_text
 from transports.wandb_fold import RunFold
 
 
@@ -94,3 +96,31 @@ def test_definitions_add_up() -> None:
     loss, accuracy = fold.definitions
     assert (loss.summary, loss.hidden) == (("min",), True)
     assert (accuracy.summary, accuracy.hidden) == (None, True)
+
+
+def test_the_summary_is_as_servers_keep_it() -> None:
+    """A NaN of a row is bare and a None absent; of a NaN that was set by hand a null is made, but not in a list."""
+    fold = RunFold()
+    nan = math.nan
+    by_hand = {"set": nan, "in": {"x": nan, "list": [nan]}, "up": math.inf, "none": None}
+    fold.feed("w", start_record(summary={"stored": nan}))
+    fold.feed("w", row(1, 0, loss=nan, nothing=None, nested={"x": nan, "nothing": None}))
+    fold.feed("w", SummaryChange(seq=2, time=TIME, update=by_hand, remove=()))
+    text = json_text({key: value for key, value in fold.summary.items() if not key.startswith("_")})
+
+    assert text == (
+        b'{"stored":NaN,"loss":NaN,"nested":{"x":NaN},'
+        b'"set":null,"in":{"x":null,"list":[NaN]},"up":Infinity,"none":null}'
+    )
+    assert math.isnan(fold.replay.summary["set"])
+    fold.feed("w", row(3, 1, set=nan))
+    assert math.isnan(fold.summary["set"])
+
+
+def test_aggregations_keep_their_nan() -> None:
+    """What rows have made NaN is NaN at the server."""
+    fold = RunFold()
+    fold.feed("w", MetricDefined(seq=1, time=TIME, name="x", summary=("min",)))
+    fold.feed("w", row(2, 0, x=math.nan))
+
+    assert json_text(fold.summary["x"]) == b'{"min":NaN}'
