@@ -1,15 +1,19 @@
 """What the HTTP transport has to see of this machine: what it is, and the files of a run directory.
 
-Law: this room only looks. What cannot be seen is said in words or left out, never raised.
+Law: this room only looks, and not before somebody asks. What cannot be seen is said in words or left out, never
+raised. Who works here, and with which arguments, is nobody's business: neither is looked at.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,14 +37,55 @@ def client_facts() -> ClientFacts:
 
 
 def machine_facts() -> Mapping[str, Any]:
-    """Return what is said about this machine in the metadata of runs that ran on it."""
-    return {
-        "host": platform.node(),
-        "os": platform.platform(),
-        "python": platform.python_version(),
-        "executable": sys.executable,
-        "cpu_count_logical": os.cpu_count(),
-    }
+    """Return what is said about this machine in the metadata of runs that ran on it, found out when it is read."""
+    return _Machine()
+
+
+class _Machine(Mapping[str, Any]):
+    """Looking costs milliseconds, which `init()` has not: it may make a transport to ask a question."""
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        looks: dict[str, Callable[[], Any]] = {
+            "host": platform.node,
+            "os": platform.platform,
+            "python": platform.python_version,
+            "executable": lambda: sys.executable,
+            "cpu_count": _cores,
+            "cpu_count_logical": os.cpu_count,
+            "disk": _disk,
+            "memory": _memory,
+        }
+        facts: dict[str, Any] = {}
+        for name, look in looks.items():
+            with suppress(AttributeError, OSError, ValueError):
+                facts[name] = look()
+        return {name: fact for name, fact in facts.items() if fact is not None}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+
+def _cores() -> int | None:
+    """Return how many cores there are, which each may run several threads; None where the system does not list them."""
+    listed = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
+    return len({one.read_text() for one in listed}) or None
+
+
+def _disk() -> dict[str, dict[str, str]]:
+    root = os.path.abspath(os.sep)
+    usage = shutil.disk_usage(root)
+    return {root: {"total": str(usage.total), "used": str(usage.used)}}
+
+
+def _memory() -> dict[str, str]:
+    return {"total": str(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))}
 
 
 def file_state(run: RunRef, name: str) -> FileState | str:

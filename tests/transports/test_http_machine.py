@@ -18,7 +18,31 @@ def test_facts() -> None:
     """The client says which protocol it speaks, and the machine what it is."""
     assert client_facts().version == PROTOCOL_VERSION
     assert client_facts().python.count(".") == 2
-    assert {"host", "os", "python", "executable", "cpu_count_logical"} == set(machine_facts())
+    facts = machine_facts()
+    assert {"host", "os", "python", "executable", "cpu_count_logical", "disk", "memory"} <= {*facts}
+    assert len(facts) == len({*facts})
+    # Numbers of 64 bits are texts there.
+    assert int(facts["disk"]["/"]["total"]) > int(facts["disk"]["/"]["used"]) > 0
+    assert int(facts["memory"]["total"]) > 1 << 20
+    assert 1 <= facts.get("cpu_count", 1) <= facts["cpu_count_logical"]
+
+
+def test_what_cannot_be_seen_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a system that does not tell nor a disk that does not answer is an error; nothing is looked at early."""
+    looked: list[str] = []
+
+    def refuse(*_: object) -> int:
+        looked.append("disk")
+        raise OSError
+
+    monkeypatch.setattr("shutil.disk_usage", refuse)
+    monkeypatch.setattr("os.sysconf", lambda _: int("unknown"))
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
+    facts = machine_facts()
+    assert looked == []
+
+    assert {"disk", "memory", "cpu_count"}.isdisjoint(facts)
+    assert facts["cpu_count_logical"] == os.cpu_count()
 
 
 def test_files_are_looked_at_below_the_run(tmp_path: Path) -> None:
