@@ -115,7 +115,8 @@ def description(
         "notes": told.notes if told else start.notes,
         "program": start.program,
         "sweep": start.sweep_id,
-        "host": (replay.header.host or None) if replay.header else None,
+        "host": start.host or ((replay.header.host or None) if replay.header else None),
+        "commit": start.commit,
         "config": json_text(config).decode("utf-8"),
         # An empty list would take away the tags of a run that a sweep has prepared.
         "tags": list(tags) if tags or start.tags or start.resumed else None,
@@ -150,8 +151,15 @@ def metadata(replay: Replay, settings: ProtocolSettings) -> Document | None:
         **here,
         "host": header.host,
         "program": start.program,
+        "codePath": start.code_path,
+        "git": _git(start),
         "startedAt": began.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "writerId": header.writer,
     }
     known = {name: value for name, value in facts.items() if value not in (None, "")}
     return Document(METADATA, json.dumps(known, indent=2).encode())
+
+
+def _git(start: RunStart) -> dict[str, str] | None:
+    told = {"remote": start.remote, "commit": start.commit}
+    return {name: value for name, value in told.items() if value} or None

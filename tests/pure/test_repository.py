@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelib.pure.ids import check_project
-from corelib.pure.repository import UNCATEGORIZED, git_directory, infer_project, remote_name
+from corelib.pure.repository import (
+    UNCATEGORIZED,
+    commit_in,
+    git_directory,
+    infer_project,
+    packed_commit,
+    public_remote,
+    reference_in,
+    remote_name,
+)
 
 
 @pytest.mark.case("project-default")
@@ -109,3 +118,80 @@ def test_any_configuration_is_read(text: str) -> None:
     name = remote_name(text)
 
     assert name is None or (name and "/" not in name)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://host/me/repo.git", "https://host/me/repo.git"),
+        ("https://me:hunter2@host:8443/me/repo.git", "https://host:8443/me/repo.git"),
+        ("https://hunter2@host/me/repo", "https://host/me/repo"),
+        ("https://git:hunter2@host/me/repo", "https://host/me/repo"),
+        ("https://host/me/repo?token=hunter2#hunter2", "https://host/me/repo"),
+        ("https://host?hunter2", "https://host"),
+        ("https://me:hun/ter2@host/repo", None),
+        ("https://me:hunter2://x@host/repo", None),
+        ("ssh://git@host:22/me/repo.git", "ssh://git@host:22/me/repo.git"),
+        ("ssh://me@host/repo", "ssh://host/repo"),
+        ("git@host:me/repo.git", "git@host:me/repo.git"),
+        ("hunter2@host:me/repo.git", "host:me/repo.git"),
+        ("me:hun/ter2@host:repo", None),
+        ("/srv/git/re@po.git", "/srv/git/re@po.git"),
+        ("../repo", "../repo"),
+        ("ext::sh -c hunter2", None),
+        ("helper::https://hunter2@host/x", None),
+        ("https://host/a\x1b[31m", None),
+        ("https://host/" + "a" * 1000, None),
+        ("", None),
+    ],
+)
+def test_a_remote_is_told_without_credentials(url: str, expected: str | None) -> None:
+    """Whatever may be a password or a token is left out, and what is not clear is not told at all."""
+    assert public_remote(f'[remote "origin"]\n\turl = "{url}"\n') == expected
+
+
+_PASSWORDS = st.text(st.characters(exclude_characters='"', exclude_categories=["Cc", "Zl", "Zp"]))
+
+
+@given(_PASSWORDS, st.sampled_from(["https://", "ssh://", ""]), st.text("ab:", max_size=8))
+def test_no_password_is_told(password: str, scheme: str, user: str) -> None:
+    """However strange a password is, it does not get out."""
+    told = public_remote(f'[remote "origin"]\n\turl = "{scheme}{user}:hunter2{password}@host:repo"\n')
+
+    assert "hunter2" not in (told or "")
+
+
+def test_no_remote_is_no_address() -> None:
+    """A repository without a remote has none."""
+    assert public_remote("[core]\n\tbare = false\n") is None
+
+
+HASH = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_what_head_says() -> None:
+    """A hash, of either length, or the name of a reference; anything else is nothing."""
+    assert commit_in(f"{HASH}\n") == HASH
+    assert commit_in(HASH + HASH[:24]) == HASH + HASH[:24]
+    assert [
+        commit_in(text) for text in ("", HASH[1:], HASH.upper(), f"{HASH} {HASH}", "ref: refs/heads/x")
+    ] == [None] * 5
+    assert reference_in("ref: refs/heads/feature/x\n") == "refs/heads/feature/x"
+    assert [reference_in(text) for text in ("", HASH, "ref: /etc/passwd", "ref: refs/../../x", "ref: x")] == [
+        None
+    ] * 5
+
+
+def test_packed_references() -> None:
+    """The line of the reference has its commit; a name that is longer or shorter is another reference."""
+    other = HASH[::-1]
+    packed = (
+        "# pack-refs with: peeled fully-peeled sorted \n"
+        f"{other} refs/heads/main-2\n{HASH} refs/heads/main\n{other} refs/remotes/refs/heads/main\n^{other}\n"
+    ).encode()
+
+    assert packed_commit(packed, "refs/heads/main") == HASH
+    assert packed_commit(packed, "refs/heads/main-2") == other
+    assert packed_commit(packed, "refs/heads/mai") is None
+    assert packed_commit(b"", "refs/heads/main") is None
+    assert packed_commit(b"nonsense refs/heads/main\n", "refs/heads/main") is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corelib.shell.repository import Repository, find_repository, project_of
+from corelib.shell.repository import Checkout, Repository, checkout_of, find_repository, project_of
 
 REMOTE = '[core]\n\tbare = false\n[remote "origin"]\n\turl = git@host:me/called.git\n'
 
@@ -121,3 +121,82 @@ def test_a_repository_that_git_made(tmp_path: Path) -> None:
     assert find_repository(str(origin)) == Repository(str(origin), "origin-name")
     assert find_repository(str(clone)) == Repository(str(clone), "origin-name")
     assert find_repository(str(tmp_path / "tree")) == Repository(str(tmp_path / "tree"), "origin-name")
+
+    def commit(place: Path) -> str:
+        told = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=place, check=True, capture_output=True, text=True
+        )
+        return told.stdout.strip()
+
+    for place in (origin, clone, tmp_path / "tree"):
+        assert checkout_of(str(place / "train.py")).commit == commit(place)
+    git("checkout", "-b", "other", cwd=tmp_path / "tree")
+    git("commit", "--allow-empty", "-m", "second", cwd=tmp_path / "tree")
+    for _ in ("loose", "packed"):
+        assert (
+            checkout_of(str(tmp_path / "tree" / "x.py")).commit == commit(tmp_path / "tree") != commit(clone)
+        )
+        assert checkout_of(str(clone / "x.py")).commit == commit(clone)
+        git("pack-refs", "--all", cwd=clone)
+    assert not list((clone / ".git" / "refs" / "heads").glob("*"))
+    git("checkout", "--detach", cwd=clone)
+    assert checkout_of(str(clone / "x.py")) == Checkout(commit(clone), str(origin), "x.py")
+
+
+HASH = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_what_a_program_was_started_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commit and remote of the repository that the program lies in, through links; else of the current directory."""
+    root = repository(tmp_path / "repo", REMOTE)
+    (root / ".git" / "HEAD").write_text(f"{HASH}\n", encoding="utf-8")
+    (root / "sub").mkdir()
+    (tmp_path / "link").symlink_to(root / "sub")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = Checkout(HASH, "git@host:me/called.git", "sub/train.py")
+
+    assert checkout_of(str(root / "sub" / "train.py")) == found
+    assert checkout_of(str(tmp_path / "link" / "train.py")) == found
+    assert checkout_of("link/train.py") == found
+    assert checkout_of(str(tmp_path / "train.py")) == checkout_of(None) == Checkout()
+    monkeypatch.chdir(root / "sub")
+    assert checkout_of(None) == found._replace(code_path=None)
+    assert checkout_of(str(tmp_path / "elsewhere" / "tool.py")) == found._replace(code_path=None)
+
+
+@pytest.mark.parametrize(
+    ("head", "commit"),
+    [
+        ("", None),
+        ("nonsense", None),
+        ("ref: refs/heads/.invalid", None),
+        ("ref: refs/heads/unborn", None),
+        ("ref: refs/heads/loop", None),
+        ("ref: refs/heads/alias", HASH),
+        ("ref: ../../secret", None),
+    ],
+)
+def test_a_head_that_leads_nowhere(tmp_path: Path, head: str, commit: str | None) -> None:
+    """No commit yet, a store of another kind, a circle: there is no commit then, and no error."""
+    root = repository(tmp_path / "repo")
+    (root / "secret").write_text(HASH, encoding="utf-8")
+    heads = root / ".git" / "refs" / "heads"
+    heads.mkdir(parents=True)
+    (heads / "main").write_text(f"{HASH}\n", encoding="utf-8")
+    (heads / "alias").write_text("ref: refs/heads/main\n", encoding="utf-8")
+    (heads / "loop").write_text("ref: refs/heads/loop\n", encoding="utf-8")
+    (root / ".git" / "HEAD").write_text(head, encoding="utf-8")
+
+    assert checkout_of(str(root / "train.py")) == Checkout(commit, None, "train.py")
+
+
+def test_a_program_whose_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a strange name nor a current directory that is gone stops a run."""
+    monkeypatch.chdir(tmp_path)
+    assert checkout_of("a\0b") == Checkout()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert checkout_of(None) == Checkout()

@@ -65,6 +65,15 @@ def test_a_run_is_described_by_what_came_since() -> None:
     assert json.loads(found["config"])["lr"] == {"value": 1}
 
 
+def test_where_a_run_comes_from_is_known_at_once() -> None:
+    """Commit and host are in the first description, before there is a header."""
+    found = told(commit="c0ffee", host="here", remote="https://host/x")
+
+    assert (found["commit"], found["host"]) == ("c0ffee", "here")
+    assert told(start_record(host="here"), host="here", header=header_of(RUN, "w"))["host"] == "here"
+    assert told(start_record(), header=header_of(RUN, "w"))["host"] == "host"
+
+
 @pytest.mark.parametrize(
     ("start", "tags"), [({"tags": ()}, None), ({"tags": (), "resumed": True}, []), ({"tags": ("a",)}, ["a"])]
 )
@@ -108,7 +117,8 @@ def test_metadata_tell_of_the_machine_that_it_ran_on() -> None:
     assert metadata(replay, here) is None
     replay.feed("w", header_of(RUN, "w"))
     assert metadata(replay, here) is None
-    replay.feed("w", start_record(program="train.py"))
+    origin = {"commit": "c0ffee", "remote": "https://host/x", "code_path": "a/train.py"}
+    replay.feed("w", start_record(program="train.py", **origin))
 
     document = metadata(replay, here)
     assert document is not None
@@ -118,6 +128,8 @@ def test_metadata_tell_of_the_machine_that_it_ran_on() -> None:
         "os": "Linux",
         "cpu_count_logical": 8,
         "program": "train.py",
+        "codePath": "a/train.py",
+        "git": {"remote": "https://host/x", "commit": "c0ffee"},
         "startedAt": "2026-11-22T16:24:18.500000Z",
         "writerId": "w",
     }

@@ -110,6 +110,10 @@ def starts() -> st.SearchStrategy[RunStart]:
         program=_maybe_text,
         sweep_id=st.none() | _names,
         deferred=st.sampled_from((None, "allow", "must", "never", "auto")),
+        host=_maybe_text,
+        commit=_maybe_text,
+        remote=_maybe_text,
+        code_path=_maybe_text,
     )
 
 
