@@ -35,6 +35,7 @@ from corelib.shell.debug_log import attach_log, detach_log
 from corelib.shell.directories import RunDirectory, link, linked, make_run_directory, unlink
 from corelib.shell.drive import ResumeDriver
 from corelib.shell.marker import MarkerFile
+from corelib.shell.repository import checkout_of
 
 if TYPE_CHECKING:
     from corelib.ports import CompleteTransport, RunRef
@@ -325,6 +326,8 @@ def _start_fields(beginning: Beginning, decision: Decision, mode: str) -> dict[s
         "program": settings.program,
         "sweep_id": settings.sweep_id,
         "deferred": settings.resume if is_open else None,
+        "host": settings.host,
+        **checkout_of(settings.program)._asdict(),
     }
 
 
