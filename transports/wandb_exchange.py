@@ -15,7 +15,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from attrs import field, frozen
 
 __all__ = [
+    "DENIALS",
     "MEANINGS",
+    "Denial",
     "FailureKind",
     "HttpAnswer",
     "HttpFailure",
@@ -26,6 +28,7 @@ __all__ = [
     "Verdict",
     "answer_text",
     "asked_wait_s",
+    "denial_in",
     "host_of",
     "judge",
     "meaning_of",
@@ -64,6 +67,23 @@ _FAILURES: Final[Mapping[FailureKind, Meaning]] = MappingProxyType(
 )
 """Failures with a meaning of their own; the others mean later. Somebody can mend the address of a proxy."""
 
+Denial: TypeAlias = Literal["key", "permission"]
+"""Why somebody may not: nobody has this key; or who has it may not do this."""
+
+DENIALS: Final[Mapping[str, Denial]] = MappingProxyType(
+    {
+        "not logged in": "key",
+        "unauth": "key",  # unauthorized, unauthenticated
+        "invalid api key": "key",
+        "permission": "permission",
+        "forbidden": "permission",
+        "not authorized": "permission",
+        "access denied": "permission",
+    }
+)
+"""What the words of an error are about; the first that is found counts."""
+
+_DENYING: Final[Mapping[int, Denial]] = MappingProxyType({401: "key", 403: "permission"})
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _MESSAGE_CHARACTERS: Final = 200
 _XML_MESSAGE: Final = re.compile(rb"<Message>([^<]*)</Message>")
@@ -132,11 +152,15 @@ HttpResult: TypeAlias = HttpAnswer | HttpFailure
 
 
 class Verdict(NamedTuple):
-    """What a result means: `after` is how many seconds the other side asks to wait, None if it does not."""
+    """What a result means: `after` is how many seconds the other side asks to wait, None if it does not.
+
+    `denial` says what is missing where the other side will not have us.
+    """
 
     meaning: Meaning
     reason: str = ""
     after: float | None = None
+    denial: Denial | None = None
 
 
 def percent_encoded(segment: str) -> str:
@@ -177,7 +201,13 @@ def judge(request: HttpRequest, result: HttpResult, host: str, now: float) -> Ve
     place = host if request.is_authorized else host_of(request.target)
     said = _redirection(request, result) or answer_text(result.body)
     reason = f"{request.operation} at {place}: HTTP {result.status}" + (f" ({said})" if said else "")
-    return Verdict(meaning, reason, asked_wait_s(result.headers, now))
+    return Verdict(meaning, reason, asked_wait_s(result.headers, now), _DENYING.get(result.status))
+
+
+def denial_in(text: str) -> Denial | None:
+    """Return what an error of a server is about that came with HTTP 200; None: about something else."""
+    said = text.lower()
+    return next((DENIALS[words] for words in DENIALS if words in said), None)
 
 
 def _redirection(request: HttpRequest, answer: HttpAnswer) -> str:

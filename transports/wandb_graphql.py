@@ -13,7 +13,15 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from transports.wandb_exchange import HttpAnswer, HttpRequest, HttpResult, Verdict, judge
+from transports.wandb_exchange import (
+    HttpAnswer,
+    HttpRequest,
+    HttpResult,
+    Meaning,
+    Verdict,
+    denial_in,
+    judge,
+)
 
 __all__ = [
     "Bucket",
@@ -51,8 +59,6 @@ waitDuration:$waitDuration}){success}}"""
 _VIEWER: Final = "query Viewer{viewer{id entity username email flags teams{edges{node{name}}}}}"
 _FEATURES: Final = "query ServerFeaturesQuery{serverInfo{features{name isEnabled}}}"
 _ANONYMOUS: Final = "mutation CreateAnonymousApiKey{createAnonymousEntity(input:{}){apiKey{name}}}"
-
-_DENIALS: Final = ("permission", "not logged in", "unauthorized", "unauthenticated", "forbidden")
 
 
 class RunName(NamedTuple):
@@ -179,8 +185,10 @@ class Reader:
                 else []
             )
             said = " ".join("; ".join(texts).split()) or "errors without a message"
-            is_denial = any(word in said.lower() for word in _DENIALS)
-            return Verdict("slowly" if is_denial else "doubtful", f"{self._place}: {said[:200]}")
+            denial = denial_in(said)
+            # Somebody can mend a key or a permission, and delivery goes on then.
+            meaning: Meaning = "slowly" if denial else "doubtful"
+            return Verdict(meaning, f"{self._place}: {said[:200]}", denial=denial)
         data = envelope.get("data")
         if data is not None and not isinstance(data, dict):
             return self._malformed("data")

@@ -22,7 +22,7 @@ from corelib.pure.remote import (
 )
 from transports.wandb_config import unwrapped_config
 from transports.wandb_encoding import read_json_text
-from transports.wandb_exchange import HttpFailure, HttpRequest, HttpResult, Verdict
+from transports.wandb_exchange import Denial, HttpFailure, HttpRequest, HttpResult, Verdict
 from transports.wandb_graphql import Reader, graphql_request, says_started
 
 __all__ = ["Lines", "lookup_failure", "read_answer", "read_lines", "resume_request"]
@@ -32,15 +32,8 @@ model(name:$project,entityName:$entity){id name entity{id name} bucket(name:$nam
 summaryMetrics displayName logLineCount historyLineCount eventsLineCount historyTail eventsTail config tags \
 notes wandbConfig(keys:["t"])}}}"""
 
-_FAILURES: Final[Mapping[int, FailureKind]] = {401: "auth", 403: "forbidden", 409: "refused", 410: "refused"}
-_DENIALS: Final[Mapping[str, FailureKind]] = {
-    "not logged in": "auth",
-    "unauth": "auth",
-    "permission": "forbidden",
-    "forbidden": "forbidden",
-}
-"""What the texts of errors say that come with HTTP 200."""
-
+_DENIED: Final[Mapping[Denial, FailureKind]] = {"key": "auth", "permission": "forbidden"}
+_REFUSING: Final = (409, 410)
 _GREATEST: Final = 2**53  # beyond it some servers and pages do not tell neighbours apart
 _COUNTS: Final = ("historyLineCount", "eventsLineCount", "logLineCount")
 
@@ -100,10 +93,9 @@ def lookup_failure(result: HttpResult, verdict: Verdict) -> LookupFailed:
         return LookupFailed(
             "unreachable", result.reason, retry=result.kind in {"timeout", "dropped", "unreachable"}
         )
-    kind = _FAILURES.get(result.status, "server")
-    if result.status // 100 == 2 and verdict.meaning == "slowly":  # noqa: PLR2004
-        said = verdict.reason.lower()
-        kind = next((kind for word, kind in _DENIALS.items() if word in said), kind)
+    kind: FailureKind = "refused" if result.status in _REFUSING else "server"
+    if verdict.denial is not None:
+        kind = _DENIED[verdict.denial]
     return LookupFailed(kind, verdict.reason, retry=verdict.meaning == "later", after=verdict.after)
 
 

@@ -18,6 +18,7 @@ from transports.wandb_exchange import (
     Verdict,
     answer_text,
     asked_wait_s,
+    denial_in,
     host_of,
     judge,
     meaning_of,
@@ -115,6 +116,31 @@ def test_a_failure_means_later_unless_nothing_could_be_sent() -> None:
     assert judge(PUSH, HttpFailure("unusable", "no"), HOST, 0.0) == Verdict("refused", "no")
     assert judge(PUSH, HttpFailure("unforeseen", "no"), HOST, 0.0) == Verdict("doubtful", "no")
     assert judge(PUSH, HttpFailure("proxy", "no"), HOST, 0.0) == Verdict("slowly", "no")
+
+
+@pytest.mark.parametrize(
+    ("text", "denial"),
+    [
+        ("user is not logged in", "key"),
+        ("Unauthorized", "key"),
+        ("request unauthenticated: permission denied", "key"),
+        ("permission denied", "permission"),
+        ("403: Forbidden", "permission"),
+        ("you are not authorized to write here", "permission"),
+        ("internal error", None),
+        ("", None),
+    ],
+)
+def test_what_a_denial_is_about(text: str, denial: str | None) -> None:
+    """A key that nobody has is one thing, and somebody who may not do this another."""
+    assert denial_in(text) == denial
+
+
+def test_statuses_that_deny() -> None:
+    """401 is about the key, 403 about what it may do; nothing else is a denial."""
+    assert judge(PUSH, HttpAnswer(401), HOST, 0.0).denial == "key"
+    assert judge(PUSH, HttpAnswer(403), HOST, 0.0).denial == "permission"
+    assert judge(PUSH, HttpAnswer(404), HOST, 0.0).denial is None
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,18 @@ def test_answers_that_hold_nothing(body: bytes, meaning: str, words: str) -> Non
         assert getattr(reader, method)() == reader.verdict
 
 
+def test_a_denial_is_in_what_was_answered() -> None:
+    """What a host is called is no reason to take its answer for one."""
+
+    def verdict(body: bytes) -> Verdict:
+        return Reader(REQUESTS["Viewer"], HttpAnswer(200, {}, body), "unauth.forbidden.org", 0.0).verdict
+
+    assert verdict(b'{"errors":[{"message":"user is not logged in"}]}').denial == "key"
+    assert verdict(b'{"errors":[{"message":"forbidden"}]}').denial == "permission"
+    assert verdict(b'{"errors":[{"message":"it broke"}]}').denial is None
+    assert verdict(b"<html>").denial is None
+
+
 @pytest.mark.parametrize("data", [None, {}])
 def test_an_empty_answer_is_empty(data: Any) -> None:
     """No data is an answer without anything in it."""
@@ -131,7 +143,7 @@ def test_statuses_are_judged_as_everywhere() -> None:
     body = b'{"errors":[{"message":"no"}]}'
 
     assert Reader(REQUESTS["Viewer"], HttpAnswer(401, {}, body), HOST, 0.0).verdict == Verdict(
-        "slowly", "Viewer at api.example.com: HTTP 401 (no)"
+        "slowly", "Viewer at api.example.com: HTTP 401 (no)", denial="key"
     )
     assert Reader(REQUESTS["Viewer"], HttpFailure("dropped", "cut"), HOST, 0.0).verdict == Verdict(
         "later", "cut"

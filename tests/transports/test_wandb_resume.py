@@ -198,6 +198,8 @@ def test_runtimes_are_numbers(runtime: str, seconds: float | None) -> None:
         (HttpAnswer(401), "auth", False),
         (HttpAnswer(403, {}, b'{"errors":[{"message":"permission denied"}]}'), "forbidden", False),
         (HttpAnswer(200, {}, b'{"errors":[{"message":"permission denied"}]}'), "forbidden", False),
+        (HttpAnswer(200, {}, b'{"errors":[{"message":"user is not logged in"}]}'), "auth", False),
+        (HttpAnswer(200, {}, b'{"errors":[{"message":"Unauthorized"}]}'), "auth", False),
         (HttpAnswer(409), "refused", False),
         (HttpAnswer(410), "refused", False),
         *((HttpAnswer(status), "server", False) for status in (302, 400, 404, 413, 422, 501)),
