@@ -229,6 +229,10 @@ def _texts(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
+def _own(headers: Mapping[str, str]) -> dict[str, str]:
+    return dict(headers)
+
+
 @frozen(kw_only=True)
 class Address:
     """Where a transport that was named by a text is to carry records: what its factory is called with.
@@ -237,7 +241,8 @@ class Address:
     directory that holds the run directories. Of a server, where one was set: `base_url` is its address, for a
     text that is a bare name, `app_url` that of its pages for people, and `key` the secret that it wants.
     `timeout_s` is how long one request may take, `push_every_s` the distance of deliveries that are not full, both
-    in seconds; `ignored` are patterns of saved files that are not to be delivered.
+    in seconds; `ignored` are patterns of saved files that are not to be delivered; `headers` go with every request to
+    the server at `base_url`, and nowhere else, for they may be secrets.
     """
 
     url: str
@@ -248,6 +253,7 @@ class Address:
     timeout_s: float | None = None
     push_every_s: float | None = None
     ignored: tuple[str, ...] = field(default=(), converter=_texts)
+    headers: Mapping[str, str] = field(factory=dict, converter=_own, repr=False)
 
 
 TransportFactory: TypeAlias = Callable[[Address], Transport]

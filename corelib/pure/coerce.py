@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from corelib.errors import UsageError, UsageTypeError
 from corelib.pure.ids import check_run_id
+from corelib.pure.trees import read_only
 
 __all__ = [
     "UNSET",
@@ -26,6 +27,7 @@ __all__ = [
     "checked",
     "choice",
     "flag",
+    "headers",
     "magic",
     "mask",
     "moment",
@@ -71,6 +73,11 @@ _URL: Final = (
     r"(?P<path>/[^\s?#]*)?"
 )
 _MOMENT: Final = r"([^?]+)\?_step=([0-9]{1,18})"
+_HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_HEADER_VALUE: Final = r"(?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?"
+_OWN_HEADERS: Final = frozenset(
+    {"authorization", "content-encoding", "content-length", "host", "transfer-encoding"}
+)
 _RESUME: Final = ("allow", "must", "never", "auto")
 _REINIT: Final = ("default", "return_previous", "finish_previous", "create_new")
 _ANONYMOUS: Final = ("allow", "must", "never")
@@ -127,6 +134,30 @@ def secret(name: str, value: object, _as_text: bool) -> str | Unset:
     if not isinstance(value, str):
         raise UsageTypeError(f"{name} takes a text, not a value of type {type(value).__name__}.")
     return value or UNSET
+
+
+def headers(name: str, value: object, as_text: bool) -> Mapping[str, str]:
+    """Headers for HTTP as a mapping, or as JSON of one. They may be secrets, so no message repeats them."""
+    if as_text and isinstance(value, str):
+        import orjson
+
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Mapping):
+        raise UsageTypeError(f'{name} takes a mapping of texts, which as text is JSON: {{"X-Team": "ours"}}.')
+    for key, content in value.items():
+        if not isinstance(key, str) or re.fullmatch(_HEADER_NAME, key) is None:
+            raise UsageError(f"{name}: one of its keys is not the name of a header.")
+        if key.lower() in _OWN_HEADERS:
+            raise UsageError(
+                f"{name}: {key} is not yours to set; the key of the account is given as api_key."
+            )
+        if not isinstance(content, str) or re.fullmatch(_HEADER_VALUE, content) is None:
+            raise UsageError(f"{name}: the value of {shown(key)} is no text that a header can hold.")
+    kept: Mapping[str, str] = read_only(dict(value))
+    return kept
 
 
 def path(name: str, value: object, _as_text: bool) -> str | Unset:

@@ -190,6 +190,11 @@ class Settings:
     x_push_interval: float = setting(
         coerce.seconds, "Seconds between two pushes to the server that are not full.", default=15.0
     )
+    x_extra_http_headers: Mapping[str, str] | None = setting(
+        coerce.headers,
+        "Further headers for requests to the server, as a gateway before it may want; JSON in the environment.",
+        secret=True,
+    )
     username: str | None = setting(coerce.text, "The user's name, for the run's metadata.")
     email: str | None = setting(
         coerce.text, "The user's e-mail address, for the run's metadata.", environment=("USER_EMAIL", "EMAIL")

@@ -91,9 +91,10 @@ def test_the_arguments_are_those_of_the_reference() -> None:
     assert set(ARGUMENTS) == reference
 
 
-def test_only_the_key_is_secret() -> None:
-    """The API key is the one secret among the settings."""
-    assert [name for name, setting in FIELDS.items() if setting.secret] == ["api_key"]
+def test_what_is_secret() -> None:
+    """The API key is a secret, and headers may be: their values are shown nowhere."""
+    assert [name for name, setting in FIELDS.items() if setting.secret] == ["api_key", "x_extra_http_headers"]
+    assert "hunter2" not in repr(Settings(x_extra_http_headers={"X-Gateway": "hunter2"}))
 
 
 def test_a_default_is_a_value_its_setting_takes() -> None:

@@ -91,6 +91,9 @@ _WRITTEN: Final[Mapping[str, Callable[[], st.SearchStrategy[Any]]]] = {
     "finish_timeout": lambda: _SECONDS,
     "fork_from": _moments,
     "http_timeout": lambda: _SECONDS,
+    "x_extra_http_headers": lambda: st.dictionaries(
+        st.from_regex(r"X-[A-Z]{1,5}", fullmatch=True), secrets()
+    ),
     "x_push_interval": lambda: _SECONDS,
     "ignore_globs": lambda: st.lists(_TEXTS, max_size=3),
     "init_timeout": lambda: _SECONDS,
