@@ -163,7 +163,11 @@ class HttpTransport:
                 "in the environment."
             )
         is_set_server = not is_url or address.base_url is None or address.url == address.base_url
-        options = HttpOptions(app_url=address.app_url if is_set_server else None, ignored=address.ignored)
+        options = HttpOptions(
+            app_url=address.app_url if is_set_server else None,
+            headers=address.headers if is_set_server else {},
+            ignored=address.ignored,
+        )
         if address.timeout_s is not None:
             seconds = address.timeout_s
             options = evolve(options, timeouts=Timeouts(connect_s=min(seconds, 10.0), read_s=seconds))

@@ -168,6 +168,7 @@ def _address(resolution: Resolution, data_directory: str, report: Report, *, url
         timeout_s=settings.http_timeout,
         push_every_s=settings.x_push_interval,
         ignored=settings.ignore_globs,
+        headers=settings.x_extra_http_headers or {},
     )
 
 
