@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -89,6 +90,44 @@ def test_everything_that_a_run_is_told_arrives(program: Program, delivery: str) 
     assert (stored.group, stored.job_type) == ("g", "eval")
     assert (stored.summary["best"], stored.summary["loss"]) == (42, 1.9)
     assert (stored.started, stored.complete, stored.exit_code) == (True, True, 0)
+
+
+@DELIVERIES
+def test_where_a_run_comes_from_is_told_first(program: Program, delivery: str, tmp_path: Path) -> None:
+    """The first upsert has host and commit, the metadata the remote without its password; a NaN is null."""
+    git = tmp_path / "repo" / ".git"
+    git.mkdir(parents=True)
+    (git / "HEAD").write_text("c0ffee" * 6 + "c0ff\n", encoding="utf-8")
+    (git / "config").write_text('[remote "origin"]\nurl = https://me:hunter2@host/x.git\n', encoding="utf-8")
+    settings = {"delivery": delivery, "program": str(tmp_path / "repo" / "train.py"), "host": "node-7"}
+    run = program.init(id="abc", settings=settings, config={"lr": float("nan")})
+    run.summary["best"] = float("nan")
+    run.finish()
+    first = program.server.requests("graphql", "UpsertBucket")[0].variables
+    assert (first["host"], first["commit"]) == ("node-7", "c0ffee" * 6 + "c0ff")
+    stored = program.server.run("abc")
+    metadata = json.loads(stored.files["wandb-metadata.json"])
+    assert metadata["git"] == {"remote": "https://host/x.git", "commit": first["commit"]}
+    assert metadata["codePath"] == "train.py"
+    assert stored.plain_config["lr"] is None
+    assert stored.summary["best"] is None
+
+
+@DELIVERIES
+def test_extra_headers_go_to_the_server_alone(program: Program, delivery: str) -> None:
+    """A gateway gets what it wants with every request of ours; where files go, and on disk, there is nothing of it."""
+    headers = {"X-Gateway": "hunter2-hunter2"}
+    run = program.init(id="abc", settings={"delivery": delivery, "x_extra_http_headers": headers})
+    run.log({"loss": 1})
+    run.finish()
+    heard = {(one.endpoint, one.headers.get("x-gateway")) for one in program.server.requests()}
+    assert heard == {
+        ("graphql", "hunter2-hunter2"),
+        ("file_stream", "hunter2-hunter2"),
+        ("upload", None),
+    }
+    files = [path for path in Path(run.sync_dir).rglob("*") if path.is_file()]
+    assert not [path for path in files if b"hunter2" in path.read_bytes()]
 
 
 def test_steps_are_those_of_the_program(program: Program) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corelib.ports import Address, Transport
+from corelib.ports import Address, RunRef, Transport
 from corelib.testing import TransportConformance
 from tests.servers.fixtures import wandb_server
 from tests.servers.wandb_server import WandbServer
@@ -38,3 +38,26 @@ def test_an_address_says_how_far_apart_pushes_are(asked: float | None, kept: flo
     )
 
     assert HttpTransport.from_address(address).capabilities.max_batch_age_s == kept
+
+
+@pytest.mark.parametrize(
+    ("url", "base_url", "arrives"),
+    [("http", "", True), ("", None, True), ("", "", True), ("", "http://127.0.0.1:9", False)],
+    ids=["by name", "by URL", "by the URL of the settings", "by another URL"],
+)
+def test_extra_headers_are_for_the_server_of_the_settings(
+    wandb_server: WandbServer, url: str, base_url: str | None, arrives: bool
+) -> None:
+    """They may be secrets: a run that goes to another server does not take them there."""
+    address = Address(
+        url=url or wandb_server.url,
+        wandb_dir="/w",
+        base_url=wandb_server.url if base_url == "" else base_url,
+        key=wandb_server.key,
+        headers={"X-Gateway": "secret"},
+    )
+    HttpTransport.from_address(address).lookup(RunRef(run_id="r", project="p"), 5.0)
+
+    assert [one.headers.get("x-gateway") for one in wandb_server.requests()] == [
+        "secret" if arrives else None
+    ]
