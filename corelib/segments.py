@@ -1,8 +1,9 @@
 """Reading journals: segments in both forms, whole runs merged by time, what is damaged, who is alive.
 
 Law: nothing is believed whose checksum does not fit, and nothing after damage is lost: a hot segment is believed line
-by line, a sealed one as a whole. Reading changes nothing on disk and works while the run is being written: a segment
-that is sealed under the reader's hands is read on in its sealed form.
+by line, a sealed one as a whole. Where both forms exist the hot one is read, unless it holds fewer records than the
+sealed one: then it is an old copy that nobody took away. Reading changes nothing on disk and works while the run is
+being written: a segment that is sealed under the reader's hands is read on in its sealed form.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from corelib.errors import JournalError
-from corelib.pure.frames import Corrupt, Frame, FrameReader, NeedData, Torn
+from corelib.pure.frames import Corrupt, End, Frame, FrameReader, NeedData, Torn
 from corelib.pure.records import Record
 from corelib.pure.wire import decode
 
@@ -76,7 +77,7 @@ def writers(journal_dir: Path) -> list[str]:
 
 
 def segments(writer_dir: Path) -> list[tuple[int, Path]]:
-    """Return number and path of each segment of a writer, in order; the hot form where both exist."""
+    """Return number and path of each segment of a writer, in order; where both forms exist, the one to read."""
     found = _listed(writer_dir)
     if len(found) < max(found, default=0):
         # Listing a long directory may miss both forms of a segment that is sealed meanwhile. A second look cannot.
@@ -85,9 +86,37 @@ def segments(writer_dir: Path) -> list[tuple[int, Path]]:
 
 
 def _listed(writer_dir: Path) -> dict[int, Path]:
-    # In reverse order "….jsonl" comes after "….jsonl.zst" and replaces it.
-    matches = filter(None, map(_SEGMENT.fullmatch, sorted(os.listdir(writer_dir), reverse=True)))
-    return {int(match[1]): writer_dir / match[0] for match in matches}
+    found: dict[int, Path] = {}
+    # In reverse order "….jsonl" comes after "….jsonl.zst".
+    for match in filter(None, map(_SEGMENT.fullmatch, sorted(os.listdir(writer_dir), reverse=True))):
+        number, path = int(match[1]), writer_dir / match[0]
+        # Both are there while one is made of the other, and where a copy was brought up to date without deleting.
+        if number not in found or not _is_behind(path):
+            found[number] = path
+    return found
+
+
+def _is_behind(hot: Path) -> bool:
+    """Return whether a hot segment holds fewer records than its sealed form; one that is gone does."""
+    import zstandard  # sealing and reading only
+
+    try:
+        with open(hot.with_name(hot.name + ".zst"), "rb") as sealed:
+            if _unsound(sealed):
+                return False
+            sealed.seek(0)
+            plain = zstandard.ZstdDecompressor().stream_reader(sealed)
+            records = sum(chunk.count(b"\n") for chunk in iter(lambda: plain.read(READ_BYTES), b""))
+        with open(hot, "rb") as file:
+            reader = FrameReader()
+            while type(event := reader.next_event()) is not End:
+                if type(event) is NeedData:
+                    data = file.read(READ_BYTES)
+                    reader.receive(data) if data else reader.close()
+                records -= type(event) is Frame
+    except OSError:  # sealed meanwhile, or whoever reads it will say what is wrong
+        return not hot.exists()
+    return records > 0
 
 
 def read(journal_dir: Path, last_seq: Mapping[str, int] | None = None) -> Iterator[Entry | Damage]:

@@ -280,6 +280,38 @@ def test_both_forms_at_a_time(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("cut", "is_sealed_read"),
+    [
+        (lambda lines: lines, False),
+        (lambda lines: lines[:-2], True),
+        (lambda lines: [*lines[:-1], lines[-1][:-3]], True),
+        (lambda lines: [*lines[:2], b"00000000" + lines[2][8:], *lines[3:]], True),
+        (lambda lines: [], True),
+    ],
+)
+def test_an_old_copy_beside_the_sealed_form(tmp_path: Path, cut: Any, is_sealed_read: bool) -> None:
+    """A hot form that holds fewer records than the sealed one is an old copy, and hides nothing."""
+    hot = hot_journal(tmp_path / "hot")
+    sealed = sealed_journal(tmp_path)
+    stale = sealed.with_name("000001.jsonl")
+    stale.write_bytes(b"".join(cut(hot.read_bytes().splitlines(keepends=True))))
+
+    assert [path.suffix == ".zst" for _, path in segments(sealed.parent)] == [is_sealed_read]
+    assert (steps_in(tmp_path), kinds(tmp_path)) == ([0, 1, 2, 3], [])
+
+
+def test_a_sealed_form_that_cannot_be_believed_replaces_nothing(tmp_path: Path) -> None:
+    """A short hot form is better than a sealed one that is damaged; one that is gone is none."""
+    sealed = sealed_journal(tmp_path)
+    hot = hot_journal(tmp_path / "hot", count=2)
+    hot.rename(sealed.with_name("000001.jsonl"))
+    flip(sealed, len(sealed.read_bytes()) // 2)
+    assert steps_in(tmp_path) == [0, 1]
+
+    assert segments_module._is_behind(sealed.with_name("000002.jsonl"))
+
+
 def test_a_half_written_line_is_torn_for_now(tmp_path: Path) -> None:
     """A line of which only the beginning is there is torn; when it is whole, it is read."""
     path = hot_journal(tmp_path)
