@@ -55,6 +55,7 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _SECRETS = re.compile(r"[^/\s]*@|[?#].*", re.DOTALL)  # user:password@, and what follows the path
 _SHOWN_CHARACTERS: Final = 100
+_DEFAULT_PORTS: Final[Mapping[str, str]] = MappingProxyType({"http": ":80", "https": ":443"})
 
 
 class Plugin(Protocol):
@@ -93,14 +94,25 @@ def transport_name(spec: object) -> str:
 def destination_name(spec: object, address: Address) -> str:
     """Return what to call a destination where each needs a name of its own, as for cursors; it holds no secret.
 
-    The name of a server's transport and the server's own address mean the same place, and have one name.
+    The name of a server's transport and the server's own address mean the same place, and have one name, as have all
+    spellings of that address.
     """
-    if isinstance(spec, str) and BUILT_IN.get(transport_name(spec), "").startswith("transports.http:"):
-        spec = spec if _SCHEME.match(spec) else address.base_url or spec
     if not isinstance(spec, str):
         return transport_name(spec)
+    if BUILT_IN.get(transport_name(spec), "").startswith("transports.http:"):
+        return _server_name(_SECRETS.sub("", spec if _SCHEME.match(spec) else address.base_url or spec))
     # A path may hold any character, and no secret; the address of anything else may hold one.
     return spec if transport_name(spec) == "file" else _SECRETS.sub("", spec).rstrip("/")
+
+
+def _server_name(url: str) -> str:
+    """Return the address of a server as all that mean it would write it."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if not separator:
+        return url
+    scheme, host = scheme.lower(), host.lower()
+    return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}{slash}{path}".rstrip("/")
 
 
 def load_transport(
