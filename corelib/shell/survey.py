@@ -1,13 +1,13 @@
 """What stands in a run directory, as far as delivering it needs to know.
 
 Law: a survey reads the first and the last segment of each writer, never a whole journal, and changes nothing. What it
-cannot read it says, and never takes for "not there".
+cannot read it says, and never takes for "not there". `lost_records` reads all, for whoever misses something.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import time
 from typing import Final, NamedTuple
@@ -18,10 +18,10 @@ from corelib.errors import JournalError
 from corelib.pure.lifecycle import state_of
 from corelib.pure.paths import RunPaths, parse_folder_name
 from corelib.pure.records import Exit, Header, RunStart
-from corelib.segments import Damage, Entry, is_live, read_segment, segments, writers
+from corelib.segments import Damage, Entry, is_live, read_segment, read_writer, segments, writers
 from corelib.shell.ending import read_status
 
-__all__ = ["Part", "survey"]
+__all__ = ["Part", "lost_records", "survey"]
 
 _QUIET_S: Final = 3600.0
 """How long a journal that another host writes must have been quiet before its writer counts as dead, in seconds."""
@@ -39,7 +39,7 @@ class Part:
         ending: the exit record of the primary writer; None where there is none (yet).
         exit_code: the exit code, also where it stands beside the journal.
         is_running: somebody may still be writing.
-        written: how many records were written, headers left out.
+        written: how many records were written, headers left out, as far as the first and the last segment tell.
         damage: what cannot be read of the beginning or the end, where that is so.
     """
 
@@ -52,6 +52,11 @@ class Part:
     is_running: bool
     written: int
     damage: str | None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing of it can be delivered, for nobody knows what it is."""
+        return self.start is None or self.header is None
 
     @property
     def state(self) -> str:
@@ -111,23 +116,116 @@ class _Ends(NamedTuple):
 _NOTHING: Final = _Ends()
 
 
+def lost_records(directory: Path) -> int:
+    """Return how many records of a run directory are damaged; all of its journal is read for that.
+
+    Where a whole segment is not there and nothing follows it, nobody knows how many it held: it counts as one.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    journal = RunPaths(directory).journal
+    lost = 0
+    for name in writers(journal):
+        losses = _Losses()
+        for entry in read_writer(journal / name):
+            losses.hear(entry)
+        lost += losses.count + sum(_is_empty(path) for _, path in segments(journal / name))
+    return lost
+
+
+class _Losses:
+    """Counts the records that damage took, by the numbers of those on either side of it.
+
+    A number that is missing elsewhere is no loss: a record that `log()` could not write took it along.
+    """
+
+    def __init__(self) -> None:
+        self._known = 0
+        self._last_seq = -1
+        self._segment = 0
+        self._damaged = 0
+
+    @property
+    def behind(self) -> int:
+        """How many there are behind the last record, as far as that can be known."""
+        return self._damaged
+
+    @property
+    def count(self) -> int:
+        """How many there are, those behind the last record included."""
+        return self._known + self._damaged
+
+    def hear(self, entry: Entry | Damage) -> None:
+        """Take what was read next."""
+        if isinstance(entry, Damage):
+            self._damaged += entry.kind != "torn"
+            return
+        record = entry.record
+        headers = record.segment - self._segment - 1 if type(record) is Header else 0
+        if self._damaged:
+            self._known += max(record.seq - self._last_seq - 1 - headers, 1)
+            self._damaged = 0
+        self._segment = record.segment if type(record) is Header else self._segment
+        self._last_seq = max(self._last_seq, record.seq)
+
+
 def _ends(writer_dir: Path) -> _Ends:
     present = segments(writer_dir)
     if not present:
         return _NOTHING
     header, start, damage = _beginning(read_segment(present[0][1]), writer_dir)
-    ending: Exit | None = None
-    last_seq, count = -1, 0
-    for entry in read_segment(present[-1][1]):
+    touched = _touched(present[-1][1])
+    left = list(present)
+    number, last, unread = 0, _NO_LAST, 0
+    while left and last.seq < 0:  # the last segment, or the last one of which anything can be read
+        unread += last.losses.count
+        number, path = left.pop()
+        last = _read(path)
+        damage = damage or last.damage
+    # Every segment begins with a header, which takes a number as well.
+    counted = last.seq + 1 - number + last.losses.behind if left else last.count + last.losses.count
+    return _Ends(header, start, last.ending, counted + unread, touched, damage)
+
+
+class _Last(NamedTuple):
+    """What stands in a segment: how many records, the last number, the end of the run, and what is damaged."""
+
+    count: int
+    seq: int
+    ending: Exit | None
+    losses: _Losses
+    damage: str | None
+
+
+_NO_LAST: Final = _Last(0, -1, None, _Losses(), None)
+
+
+def _read(path: Path) -> _Last:
+    count, seq, ending, damage, losses = 0, -1, None, None, _Losses()
+    for entry in _entries(path):
+        losses.hear(entry)
         if type(entry) is Entry:
             count += type(entry.record) is not Header
-            last_seq = max(last_seq, entry.record.seq)
+            seq = max(seq, entry.record.seq)
             ending = entry.record if type(entry.record) is Exit else ending
         elif type(entry) is Damage and entry.kind != "torn":
-            damage = damage or f"{writer_dir.name}/{entry.segment}: {entry.reason}"
-    # Every segment begins with a header, which takes a number as well.
-    written = count if len(present) == 1 else last_seq + 1 - len(present)
-    return _Ends(header, start, ending, written, _touched(present), damage)
+            damage = damage or f"{path.parent.name}/{entry.segment}: {entry.reason}"
+    return _Last(count, seq, ending, losses, damage)
+
+
+def _entries(path: Path) -> Iterator[Entry | Damage]:
+    """Read a segment; one that is empty is damaged, for it gets its name when its header is in it."""
+    if _is_empty(path):
+        yield Damage(path.parent.name, path.name, 0, 0, "missing", "the file is empty")
+    yield from read_segment(path)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except FileNotFoundError:  # sealed meanwhile
+        return False
 
 
 def _beginning(
@@ -147,9 +245,9 @@ def _beginning(
     return header, None, None
 
 
-def _touched(present: list[tuple[int, Path]]) -> float:
+def _touched(path: Path) -> float:
     try:
-        return present[-1][1].stat().st_mtime
+        return path.stat().st_mtime
     except FileNotFoundError:  # sealed meanwhile, so it was alive just now
         return time()
 

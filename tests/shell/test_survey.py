@@ -10,8 +10,9 @@ import pytest
 
 from corelib.errors import JournalError
 from corelib.journal import JournalWriter
-from corelib.pure.records import Exit, Row, RunStart
-from corelib.shell.survey import Part, survey
+from corelib.pure.records import Exit, Header, Row, RunStart
+from corelib.segments import read_segment
+from corelib.shell.survey import Part, lost_records, survey
 from corelib.testing.specimens import start_record
 
 HOST = "here"
@@ -188,3 +189,65 @@ def test_no_run_directory(tmp_path: Path) -> None:
     """A directory without a journal is refused."""
     with pytest.raises(JournalError, match="holds no journal"):
         survey(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------------- what is lost
+
+
+def flip(path: Path) -> None:
+    """Flip a bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x01
+    path.write_bytes(data)
+
+
+def test_lines_that_are_damaged_count(recorded: Recorded) -> None:
+    """Damaged lines of the only segment were written; so was what follows the last line that can be read."""
+    recorded.begin(5).die()
+    (segment,) = recorded.directory.rglob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    for number in (3, 4, 6):
+        lines[number] = b"00000000" + lines[number][8:]
+    segment.write_bytes(b"".join(lines))
+
+    assert survey(recorded.directory, HOST).written == 6
+    assert lost_records(recorded.directory) == 3
+
+
+def test_numbers_that_were_used_up(recorded: Recorded) -> None:
+    """A number that `log()` has used up without writing anything is no loss."""
+    recorded.begin(1)
+    recorded.writer.seq += 5  # as after a full disk
+    recorded.writer.append(Row, time=2.0, step=1, data={})
+    part = recorded.end(0)
+
+    assert part.written == 4
+    assert lost_records(recorded.directory) == 0
+
+
+@pytest.mark.parametrize("number", [0, 2, -1])
+def test_whole_segments_that_are_damaged(tmp_path: Path, number: int) -> None:
+    """A sealed segment that cannot be believed is lost as a whole; how much that is, the numbers around it tell."""
+    recorded = Recorded(tmp_path / "run", segment_bytes=200).begin(50)
+    recorded.writer.append(Exit, time=99.0, exit_code=0, runtime=1.0)
+    recorded.writer.close()
+    segments = sorted(recorded.directory.rglob("*.zst"))
+    held = sum(type(entry.record) is not Header for entry in read_segment(segments[number]))  # type: ignore[union-attr]
+    flip(segments[number])
+    part = survey(recorded.directory, HOST)
+
+    # Of the last segment only that there was something is known.
+    lost = 1 if number == -1 else held
+    assert lost_records(recorded.directory) == lost
+    assert part.written == 52 - held + lost
+    assert (part.damage is None) == (number == 2)
+
+
+def test_a_journal_without_a_byte(recorded: Recorded) -> None:
+    """A segment gets its name when its header is in it: an empty file has lost what it held."""
+    recorded.begin(1).die()
+    (segment,) = recorded.directory.rglob("*.jsonl")
+    segment.write_bytes(b"")
+    part = survey(recorded.directory, HOST)
+
+    assert (part.start, part.written, part.damage) == (None, 1, "w/000001.jsonl: the file is empty")
