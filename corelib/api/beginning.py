@@ -86,9 +86,11 @@ def begin(beginning: Beginning) -> Run:
         return _start(beginning, destination, driver, decision, None, ExitStack())
     driver = _driver(beginning, destination.server)
     mode = "online" if destination.server is not None else "offline"
+    _refuse_what_is_on_its_way(beginning, destination.server)
     decision = _decided(driver, beginning, mode)
     if decision.deferred:
         destination = destination.offline()
+    has_backlog = _has_backlog(beginning, destination.server, decision.run_id)
     made = make_run_directory(
         beginning.data_directory,
         mode=destination.mode,
@@ -99,9 +101,33 @@ def begin(beginning: Beginning) -> Run:
     )
     with ExitStack() as undo:
         undo.callback(made.take_away)
-        run = _start(beginning, destination, driver, decision, made, undo)
+        run = _start(beginning, destination, driver, decision, made, undo, has_backlog=has_backlog)
         undo.pop_all()
     return run
+
+
+def _has_backlog(beginning: Beginning, server: Carrier | None, run_id: str) -> bool:
+    """Return whether an earlier part of the run is still on its way from this machine to the server."""
+    if server is None or beginning.settings.resume is None or run_id == beginning.fresh_id:
+        return False
+    from corelib.shell.predecessors import has_backlog
+    from corelib.shell.wiring import destination_name
+
+    return has_backlog(beginning.data_directory, run_id, destination_name(server.spec, server.address))
+
+
+def _refuse_what_is_on_its_way(beginning: Beginning, server: Carrier | None) -> None:
+    """Refuse a new run under an id whose run exists, though the server does not know it yet.
+
+    Raises:
+        UsageError: it does.
+    """
+    run_id = beginning.settings.run_id
+    if beginning.settings.resume == "never" and run_id and _has_backlog(beginning, server, run_id):
+        raise UsageError(
+            f"resume='never', but run {run_id} exists: this machine has recorded it and not delivered all of it yet. "
+            "Choose another id, or use resume='allow' to continue it."
+        )
 
 
 def _driver(beginning: Beginning, server: Carrier | None) -> ResumeDriver:
@@ -191,13 +217,16 @@ def _start(
     decision: Decision,
     made: RunDirectory | None,
     undo: ExitStack,
+    *,
+    has_backlog: bool = False,
 ) -> Run:
     """Open the journal, write how the run begins, start what carries it, and make it known."""
     settings, report = beginning.settings, beginning.report
     plan = _plan(beginning, destination, decision, made)
     journal = start = None
     if made is not None:
-        journal, start = _open_journal(plan, made, _start_fields(beginning, decision, destination.mode), undo)
+        fields = _start_fields(beginning, decision, destination.mode, has_backlog=has_backlog)
+        journal, start = _open_journal(plan, made, fields, undo)
         undo.callback(detach_log, report)
         attach_log(report, made.paths)
 
@@ -303,10 +332,12 @@ def _plan(
     )
 
 
-def _start_fields(beginning: Beginning, decision: Decision, mode: str) -> dict[str, Any]:
+def _start_fields(
+    beginning: Beginning, decision: Decision, mode: str, *, has_backlog: bool = False
+) -> dict[str, Any]:
     settings = beginning.settings
     # A generated id means no earlier run, wherever one asks.
-    is_open = mode == "offline" and decision.run_id != beginning.fresh_id
+    is_open = decision.run_id != beginning.fresh_id and (mode == "offline" or has_backlog)
     return {
         "project": _project(settings),
         "entity": settings.entity,

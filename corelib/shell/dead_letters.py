@@ -22,6 +22,7 @@ from corelib.shell.cursor import file_label
 __all__ = ["DeadLetters"]
 
 _MOST_RECORD_BYTES: Final = 1 << 20  # larger ones are named only
+_NUMBERS_KEPT: Final = 100_000  # more than a batch holds: only what is in the last one may come again
 
 
 class DeadLetters:
@@ -36,22 +37,25 @@ class DeadLetters:
     def __init__(self, directory: str, name: str, run_id: str) -> None:
         self.path = os.path.join(directory, f"dead-letters-{file_label(name)}.jsonl")
         self._run_id = run_id
-        self._last_seq: dict[str, int] | None = None
+        self._seqs: dict[str, _Numbers] | None = None
         self._refused_whole = False
 
-    def add(self, writer: str, records: Sequence[Record], reason: str) -> None:
+    def add(self, writer: str | None, records: Sequence[Record], reason: str) -> None:
         """Append records of one writer that are refused; those that are there already are passed over.
+
+        No writer and no records: the whole run is refused.
 
         Raises:
             OSError: not all could be written.
         """
-        last_seq = self._known()
-        letters = []
-        for record in records:
-            if record.seq > last_seq.get(writer, -1):
-                last_seq[writer] = record.seq
-                letters.append(_letter(self._run_id, writer, record, reason))
-        self._append(b"".join(letters))
+        if writer is None:
+            self.add_run(reason)
+            return
+        known = self._known().setdefault(writer, _Numbers())
+        new = [record for record in records if record.seq not in known]
+        for record in new:
+            known.add(record.seq)
+        self._append(b"".join(_letter(self._run_id, writer, record, reason) for record in new))
 
     def add_run(self, reason: str) -> None:
         """Append that the whole run is refused.
@@ -71,19 +75,19 @@ class DeadLetters:
                     data = b"\n" + data
                 file.write(data)
 
-    def _known(self) -> dict[str, int]:
-        """Return the last record of each writer that is there: after a crash they may come again."""
-        if self._last_seq is None:
-            self._last_seq = {}
+    def _known(self) -> dict[str, _Numbers]:
+        """Return which records of each writer are there: after a crash they may come again."""
+        if self._seqs is None:
+            self._seqs = {}
             try:
                 with open(self.path, "rb") as file:
                     for line in file:
-                        self._learn(line, self._last_seq)
+                        self._learn(line, self._seqs)
             except FileNotFoundError:
                 pass  # nothing was refused yet
-        return self._last_seq
+        return self._seqs
 
-    def _learn(self, line: bytes, last_seq: dict[str, int]) -> None:
+    def _learn(self, line: bytes, seqs: dict[str, _Numbers]) -> None:
         import json
 
         try:
@@ -92,9 +96,27 @@ class DeadLetters:
         except (KeyError, TypeError, ValueError, RecursionError):
             return  # cut off by a crash; its record comes again
         if isinstance(writer, str) and isinstance(seq, int):
-            last_seq[writer] = max(seq, last_seq.get(writer, -1))
+            seqs.setdefault(writer, _Numbers()).add(seq)
         elif writer is None:
             self._refused_whole = True
+
+
+class _Numbers:
+    """Numbers of records, growing from batch to batch: of what is long past only that it is past is kept."""
+
+    def __init__(self) -> None:
+        self._recent: set[int] = set()
+        self._past = -1
+
+    def __contains__(self, seq: int) -> bool:
+        return seq <= self._past or seq in self._recent
+
+    def add(self, seq: int) -> None:
+        self._recent.add(seq)
+        if len(self._recent) >= 2 * _NUMBERS_KEPT:
+            ordered = sorted(self._recent)
+            self._past = ordered[-_NUMBERS_KEPT - 1]
+            self._recent = set(ordered[-_NUMBERS_KEPT:])
 
 
 def _letter(run_id: str, writer: str, record: Record, reason: str) -> bytes:

@@ -48,12 +48,14 @@ from corelib.shell.cursor import CursorFile
 from corelib.shell.cursor_keeper import CursorKeeper
 from corelib.shell.dead_letters import DeadLetters
 from corelib.shell.deferred_decision import DeferredDecision
+from corelib.shell.observer import Observer
 from corelib.shell.source import NotYet, ResumableSource, Source
 from corelib.shell.transport_calls import TransportCalls, World, described
 
 __all__ = ["Delivery", "Observer", "check_timeout", "policy_for"]
 
 _LOCK_RETRY_S: Final = 1.0
+_AS_LONG_AS_IT_TAKES_S: Final = 1e9
 
 
 def policy_for(capabilities: Capabilities) -> delivery.Policy:
@@ -81,36 +83,6 @@ def check_timeout(timeout: float) -> None:
         raise UsageError(f"Closing a courier needs a finite number of seconds, and was given {timeout}.")
 
 
-class Observer:
-    """Hears what happens, on the thread that carries.
-
-    Args:
-        on_remote: called with what the backend calls the run, when it changes.
-        on_stopped: called once when the backend asks that the run be ended.
-    """
-
-    def __init__(
-        self,
-        on_remote: Callable[[RemoteAddress], None] | None = None,
-        on_stopped: Callable[[], None] | None = None,
-    ) -> None:
-        self._on_remote = on_remote
-        self._on_stopped = on_stopped
-
-    def stepped(self) -> None:
-        """Take that the delivery has made a step."""
-
-    def found(self, remote: RemoteAddress) -> None:
-        """Take what the backend calls the run."""
-        if self._on_remote is not None:
-            self._on_remote(remote)
-
-    def stopped(self) -> None:
-        """Take that the backend asks that the run be ended."""
-        if self._on_stopped is not None:
-            self._on_stopped()
-
-
 class Delivery:
     """Carries the records of one run to one transport until it is closed.
 
@@ -126,6 +98,7 @@ class Delivery:
         cursor: where it is kept how far the delivery has come; None: nowhere.
         dead_letters: where refused records are kept; None: nowhere.
         observer: hears what happens.
+        before: has delivered what comes before this run; it returns why that is not done yet.
 
     Raises:
         UsageError: the transport declares bounds with which nothing could be delivered.
@@ -145,10 +118,11 @@ class Delivery:
         cursor: CursorFile | None = None,
         dead_letters: DeadLetters | None = None,
         observer: Observer | None = None,
+        before: Callable[[Delivery], Retry | None] | None = None,
     ) -> None:
         self.name = name
-        self._world = World() if world is None else world
-        self._calls = TransportCalls(transport, name=name, report=report, world=self._world)
+        self.world = World() if world is None else world
+        self._calls = TransportCalls(transport, name=name, report=report, world=self.world)
         self._source = source
         self._run = run
         self._decision = DeferredDecision(self._calls, run, start)
@@ -159,9 +133,11 @@ class Delivery:
         )
         self._dead_letters = dead_letters
         self._observer = Observer() if observer is None else observer
+        self._before = before
         self._remote: RemoteAddress | None = None
         self._is_stop_told = False
         self._requests: deque[CloseAsked] = deque()
+        self._first: Delivery | None = None
         self._poked = Event()
         self.ended = Event()
         """Set when `carry` is over."""
@@ -184,6 +160,11 @@ class Delivery:
         return delivery.is_drained(self._state)
 
     @property
+    def is_refused(self) -> bool:
+        """Whether the backend refuses the whole run for good."""
+        return self._state.refusal is not None
+
+    @property
     def hindrance(self) -> str | None:
         """Why nothing can be delivered at the moment, in the words of the transport; None: nothing is in the way."""
         return self._state.refusal or self._state.hindrance
@@ -199,8 +180,23 @@ class Delivery:
             UsageError: `timeout` is not a finite number.
         """
         check_timeout(timeout)
-        self._requests.append(CloseAsked(self._world.clock(), timeout))
+        self._requests.append(CloseAsked(self.world.clock(), timeout))
+        first = self._first
+        if first is not None:
+            first.ask_to_close(timeout)
         self._poked.set()
+
+    def carry_first(self, other: Delivery) -> None:
+        """Carry another delivery to its end, on this thread; what asks this one to close asks that one, too."""
+        self._first = other
+        now, deadline = self.world.clock(), self._state.deadline
+        other.ask_to_close(_AS_LONG_AS_IT_TAKES_S if deadline is None else deadline - now)
+        for request in tuple(self._requests):
+            other.ask_to_close(request.now + request.timeout - now)
+        try:
+            other.carry()
+        finally:
+            self._first = None
 
     def carry(self) -> None:
         """Carry on the calling thread until closed."""
@@ -250,10 +246,10 @@ class Delivery:
             seconds = _LOCK_RETRY_S
             if self._requests:
                 request = self._requests[-1]
-                seconds = min(seconds, request.now + request.timeout - self._world.clock())
+                seconds = min(seconds, request.now + request.timeout - self.world.clock())
             if seconds <= 0:
                 return False
-            self._world.wait(self._poked, seconds)
+            self.world.wait(self._poked, seconds)
             self._poked.clear()
         return True
 
@@ -302,7 +298,7 @@ class Delivery:
     # The work.
 
     def _carry(self) -> None:
-        event: DeliveryEvent | None = Ticked(self._world.clock())
+        event: DeliveryEvent | None = Ticked(self.world.clock())
         while event is not None:
             while self._requests:
                 self._state, _ = delivery.step(self._state, self._requests.popleft())
@@ -336,33 +332,34 @@ class Delivery:
         return answered
 
     def _open(self) -> Answered:
-        if self._decision.is_open:
+        hindrance = None if self._before is None else self._before(self)
+        if hindrance is None and self._decision.is_open:
             hindrance = self._decision.take()
-            if hindrance is not None:
-                return Answered(self._world.clock(), hindrance, self._world.draw())
-            if self._keeper is not None:
+            if hindrance is None and self._keeper is not None:
                 self._write_cursor(self._keeper)
+        if hindrance is not None:
+            return Answered(self.world.clock(), hindrance, self.world.draw())
         return self._calls.open(self._run, self._decision.start)
 
     def _wait(self, effect: Wait) -> Ticked:
-        seconds = effect.until - self._world.clock()
+        seconds = effect.until - self.world.clock()
         if seconds > 0:
-            self._world.wait(self._poked, seconds)
+            self.world.wait(self._poked, seconds)
         self._poked.clear()
-        return Ticked(self._world.clock())
+        return Ticked(self.world.clock())
 
     def _poll(self, effect: Poll) -> Offered | ReadFailed:
         try:
             entries = self._source.poll(effect.limit)
         except (OSError, JournalError) as error:
             self._calls.tell_once("poll", f"the journal cannot be read just now ({error}).")
-            return ReadFailed(self._world.clock())
+            return ReadFailed(self.world.clock())
         except NotYet:
-            return ReadFailed(self._world.clock())
+            return ReadFailed(self.world.clock())
         if self._keeper is not None:
             self._keeper.read_on(entries)
         records = [(writer, self._decision.applied(record), size) for writer, record, size in entries]
-        return Offered(self._world.clock(), records, end=len(entries) < effect.limit)
+        return Offered(self.world.clock(), records, end=len(entries) < effect.limit)
 
     def _send(self, effect: Send) -> DeliveryEvent:
         answered = self._calls.deliver(self._batch(effect.writer, effect.header, effect.records))
@@ -403,17 +400,13 @@ class Delivery:
 
     def _set_aside(self, effect: SetAside) -> None:
         letters = self._dead_letters
-        if letters is None:
-            return
         try:
-            if effect.writer is None:
-                letters.add_run(effect.reason)
-            else:
+            if letters is not None:
                 letters.add(effect.writer, effect.records, effect.reason)
         except OSError as error:
             self._calls.tell_once(
                 "dead letters",
-                f"{letters.path} cannot be written ({error.strerror or error}); the records are in the journal.",
+                f"refused records cannot be set aside ({error.strerror or error}); they are in the journal.",
             )
 
     def _let_go(self) -> None:

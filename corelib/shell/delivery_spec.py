@@ -131,6 +131,7 @@ def delivery_of(
     from corelib.pure.paths import RunPaths
     from corelib.shell.cursor import CursorFile
     from corelib.shell.dead_letters import DeadLetters
+    from corelib.shell.predecessors import Predecessors
     from corelib.shell.source import CompletedSource, read_start
 
     journal = RunPaths(Path(spec.directory)).journal
@@ -139,6 +140,9 @@ def delivery_of(
         journal, primary=spec.writer, start=start, start_time=header.start_time, fate=fate
     )
     run = RunRef(run_id=spec.run_id, project=spec.project, entity=spec.entity, directory=spec.directory)
+    before = Predecessors(
+        run, start, transport=transport, cursor_name=spec.cursor_name, name=spec.name, tell=report
+    )
     made = kind(
         transport,
         source,
@@ -149,5 +153,6 @@ def delivery_of(
         cursor=CursorFile(spec.directory, spec.cursor_name),
         dead_letters=DeadLetters(spec.directory, spec.cursor_name, spec.run_id),
         observer=observer,
+        before=before.deliver,
     )
     return made, source

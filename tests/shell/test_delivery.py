@@ -495,7 +495,7 @@ def test_dead_letters_that_cannot_be_written_are_told_once(
     delivery, told = deliver(run, transport)
 
     assert delivery.ledger == Ledger(accepted=10, reasons={"no": 10})
-    assert len([line for line in told if "cannot be written" in line]) == 1
+    assert len([line for line in told if "cannot be set aside" in line]) == 1
 
 
 # What the backend says beside its answers.

@@ -1,0 +1,149 @@
+"""What has to be delivered before a run: the earlier parts of it that this machine recorded online.
+
+Law: parts of one run reach a destination one after the other, in the order of their beginning. A part that another
+process still delivers is waited for, one that nobody delivers any more is delivered first; else a late part would
+overwrite, or be overwritten by, the lines of another. What was recorded offline is left to `corelib sync`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from corelib.errors import JournalError
+from corelib.ports import Retry, RunRef, Transport
+from corelib.pure.paths import parse_folder_name
+from corelib.pure.records import RunStart
+from corelib.segments import run_directories
+from corelib.shell.cursor import CursorFile
+from corelib.shell.dead_letters import DeadLetters
+from corelib.shell.delivery import Delivery
+from corelib.shell.source import CompletedSource
+from corelib.shell.survey import Part, survey
+
+__all__ = ["Predecessors", "has_backlog"]
+
+_CRASHED: Final = 1  # the exit code of a process that died without a word
+_LOOK_AGAIN_S: Final = 1.0
+
+
+def has_backlog(data_directory: str, run_id: str, cursor_name: str) -> bool:
+    """Return whether something of this run may still be on its way from this machine to a destination.
+
+    Args:
+        data_directory: the directory that holds the run directories.
+        run_id: the run.
+        cursor_name: what the destination's cursor is called.
+    """
+    return any(True for _ in _undelivered(Path(data_directory), run_id, cursor_name))
+
+
+class Predecessors:
+    """The earlier parts of one run, seen by who delivers a later one.
+
+    Args:
+        run: the address of the run, with the directory of the later part.
+        start: how the later part began.
+        transport: what carries it; it carries the earlier ones as well.
+        cursor_name: what the destination's cursor is called.
+        name: what the transport is called in messages.
+        tell: takes lines for the user.
+    """
+
+    def __init__(
+        self,
+        run: RunRef,
+        start: RunStart,
+        *,
+        transport: Transport,
+        cursor_name: str,
+        name: str,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._start = start
+        self._transport = transport
+        self._cursor_name = cursor_name
+        self._name = name
+        self._tell = tell
+
+    def deliver(self, later: Delivery) -> Retry | None:
+        """Have all of them delivered; return why the later part cannot be delivered yet."""
+        for part in self._parts():
+            earlier = self._delivery(part, later)
+            if earlier is not None:
+                later.carry_first(earlier)
+                if not earlier.is_drained and not earlier.is_refused:
+                    why = f" ({earlier.hindrance})" if earlier.hindrance else ""
+                    reason = (
+                        f"an earlier part of the run, {part.directory.name}, is still to be delivered{why}"
+                    )
+                    return Retry(reason=reason, after=_LOOK_AGAIN_S)
+        return None
+
+    def _parts(self) -> Iterator[Part]:
+        own = Path(os.path.realpath(self._run.directory or ""))
+        for directory in _undelivered(own.parent, self._run.run_id, self._cursor_name):
+            if directory == own:
+                return
+            try:
+                part = survey(directory)
+            except (JournalError, OSError):
+                continue  # a journal that cannot be read holds nobody up
+            start = part.start
+            if start is not None and start.mode == "online" and _address(start) == _address(self._start):
+                yield part
+
+    def _delivery(self, part: Part, later: Delivery) -> Delivery | None:
+        header, start = part.header, part.start
+        if header is None or start is None:
+            return None
+        directory = str(part.directory)
+        run = RunRef(
+            run_id=self._run.run_id,
+            project=self._run.project,
+            entity=self._run.entity,
+            directory=directory,
+        )
+        return Delivery(
+            self._transport,
+            CompletedSource(
+                part.directory / "journal",
+                primary=header.writer,
+                start=start,
+                start_time=header.start_time,
+                fate=lambda: _fate(part),
+            ),
+            run=run,
+            start=start,
+            name=self._name,
+            report=self._tell,
+            world=later.world,
+            cursor=CursorFile(directory, self._cursor_name),
+            dead_letters=DeadLetters(directory, self._cursor_name, run.run_id),
+        )
+
+
+def _fate(part: Part) -> int | None:
+    if part.is_running:
+        return None
+    return _CRASHED if part.exit_code is None else part.exit_code
+
+
+def _address(start: RunStart) -> tuple[str | None, str]:
+    return start.entity, start.project
+
+
+def _undelivered(root: Path, run_id: str, cursor_name: str) -> Iterator[Path]:
+    """Yield the directories of a run whose end was not delivered, oldest first; nothing of a journal is read."""
+    for directory in run_directories(root):
+        name = parse_folder_name(directory.name)
+        if name is not None and name.names(run_id) and name.run_mode == "run":
+            try:
+                cursor = CursorFile(str(directory), cursor_name).read(run_id)
+            except JournalError:
+                cursor = None  # it is delivered anew
+            if cursor is None or not cursor.exited:
+                yield directory
