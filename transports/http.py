@@ -27,6 +27,7 @@ from corelib.ports import (
     RunRef,
     UpsertAnswered,
 )
+from corelib.pure.credentials import check_key_format, how_to_log_in
 from corelib.pure.records import RunStart
 from transports.http_session import HttpSession, Timeouts, checked_base_url
 from transports.wandb_exchange import HttpAnswer, HttpRequest, HttpResult, host_of, rate_limit_wait_s
@@ -60,7 +61,7 @@ class HttpOptions:
         heartbeat_s: after so many seconds without a request the server is told that the run is alive.
         slow_s: how long to wait before something is tried again slowly, in seconds.
         doubts: how often something doubtful is tried before it is refused, at least 1.
-        upload_tries: how often uploads may fail in a row before those that wait are refused, at least 1.
+        upload_tries: how often files, alerts and changes of the run may fail before they are refused, at least 1.
     """
 
     app_url: str | None = None
@@ -149,7 +150,7 @@ class HttpTransport:
 
         Raises:
             UsageError: no server is named.
-            AuthenticationError: there is no key for it.
+            AuthenticationError: there is no key for it, or a malformed one, which is not sent.
         """
         is_url = "://" in address.url
         base_url = address.url if is_url else address.base_url
@@ -157,12 +158,14 @@ class HttpTransport:
             raise UsageError(
                 f"Transport {address.url!r} needs the address of a server: set base_url, or name the URL itself."
             )
-        if address.key is None:
+        base_url = checked_base_url(base_url)
+        if not address.key:
             raise AuthenticationError(
-                f"There is no key for {checked_base_url(base_url)}. Log in with `corelib login`, or set the key "
-                "in the environment."
+                f"There is no key for {base_url}. Log in with {how_to_log_in(base_url)}, or set the key in the "
+                "environment."
             )
-        is_set_server = not is_url or address.base_url is None or address.url == address.base_url
+        check_key_format(address.key)
+        is_set_server = address.base_url is None or base_url == checked_base_url(address.base_url)
         options = HttpOptions(
             app_url=address.app_url if is_set_server else None,
             headers=address.headers if is_set_server else {},
@@ -183,6 +186,7 @@ class HttpTransport:
             known = self._runs.get(_key(run))
             if known is None or (known.start is not None and known.start.time != start.time):
                 known = self._runs[_key(run)] = self._new(run)  # a new run, or another one under this address
+        known.begin_call(self._world.now())
         known.open(start)
         return self._carry(known) or known.outcome()
 
@@ -191,8 +195,18 @@ class HttpTransport:
         from transports.http_machine import with_exit_code
 
         protocol = self._of(batch.run)
+        self._begin_call(protocol)
         protocol.take(with_exit_code(batch))
-        return self._look_and_carry(protocol, batch.run) or protocol.outcome(batch)
+        heard_at = protocol.heard_at
+        is_silent = heard_at is not None and self._world.now() - heard_at >= self._options.heartbeat_s
+        retry = self._look_and_carry(protocol, batch.run, alive=is_silent)
+        if retry is not None:
+            return retry
+        outcome = protocol.outcome(batch)
+        if isinstance(outcome, Retry) and outcome.after is not None:
+            # While a batch is to come again, nobody else says that the run is alive.
+            return evolve(outcome, after=min(outcome.after, self._options.heartbeat_s))
+        return outcome
 
     def heartbeat(self, run: RunRef) -> Outcome:
         """Say that the run is alive; files that changed meanwhile go along."""
@@ -200,6 +214,7 @@ class HttpTransport:
             protocol = self._runs.get(_key(run))
         if protocol is None:
             return Retry(reason="the run has not been opened")
+        self._begin_call(protocol)
         return self._look_and_carry(protocol, run, alive=True) or protocol.outcome()
 
     def close(self) -> None:
@@ -307,6 +322,11 @@ class HttpTransport:
                 known = self._runs[_key(run)] = self._new(run)
             return known
 
+    def _begin_call(self, protocol: RunProtocol) -> None:
+        """Begin a call that takes files, alerts and changes along: about as long as rows may wait for company."""
+        now = self._world.now()
+        protocol.begin_call(now, lanes_until=now + self._options.push_every_s)
+
     def _look_and_carry(self, protocol: RunProtocol, run: RunRef, *, alive: bool = False) -> Retry | None:
         from transports.http_machine import file_state
 
@@ -329,10 +349,10 @@ class HttpTransport:
                 if request is not None:
                     self._session.send(request)
 
-        while (request := protocol.next_request(alive=alive)) is not None:
+        while (request := protocol.next_request(self._world.now(), alive=alive)) is not None:
             waiting = self._wait_for_turn(request)
             if waiting is not None:
-                return waiting
+                return waiting if protocol.put_off() else None
             result = self._session.send(request, alive=None if request.is_authorized else stay_alive)
             self._keep_pace(request, result)
             retry = protocol.answered(result, self._world.now())

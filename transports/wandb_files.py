@@ -2,8 +2,8 @@
 
 Law: `now` goes out when it was saved; `live` too, again whenever it has changed, and at the end; `end` at the
 end. A file is the same as long as its size and time of change are. What cannot be read is refused with its
-record; what was uploaded once and is gone by now stays as it was. Nobody here looks at a disk: whoever does is
-told the names, and tells what is there.
+record; what changed while it was sent is looked at again, and sent as it is then; what was uploaded once and is
+gone by now stays as it was. Nobody here looks at a disk: whoever does is told the names, and tells what is there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class RunFiles:
     def __init__(self, ignored: Sequence[str] = ()) -> None:
         self._ignored = ignored
         self._policies: dict[str, str] = {}
-        self._asked: dict[str, Key] = {}
+        self._asked: dict[str, Key | None] = {}
+        self._broken: dict[str, str] = {}
         self._sent: dict[str, tuple[int, int]] = {}
         self._offered: dict[str, tuple[int, int]] = {}
         self._found: tuple[str, ...] = _FOUND
@@ -60,6 +61,20 @@ class RunFiles:
                 self._asked[name] = key
         return None
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The names of files that are to go, and that nobody has looked at since that was said."""
+        return tuple(self._asked)
+
+    def broken(self, upload: Upload, reason: str) -> None:
+        """Take that a file could not be read as it was told: it is to be looked at again."""
+        self._asked[upload.name] = upload.key
+        self._broken[upload.name] = reason
+
+    def is_saved(self, name: str) -> bool:
+        """Whether a record asks for this file."""
+        return name in self._policies
+
     def end(self, key: Key) -> None:
         """Take that the run ends: everything that is still to go goes now, on behalf of this record."""
         self._last_call = key
@@ -78,11 +93,15 @@ class RunFiles:
         refusals: list[Refusal] = []
         for name, state in states.items():
             key = self._asked.pop(name, None) or self._last_call
+            broken = self._broken.pop(name, None)
             if isinstance(state, str):
                 if name in self._policies and name not in self._sent and key is not None:
                     refusals.append(Refusal((key,), f"{name}: {state}"))
                 continue
             signature = (state.size, state.changed_ns)
+            if broken is not None and self._offered.get(name) == signature:
+                refusals.append(Refusal(() if key is None else (key,), broken))
+                continue
             if self._sent.get(name) != signature:
                 self._offered[name] = signature
                 uploads.append(Upload(name, LocalFile(state.path, state.size), key))

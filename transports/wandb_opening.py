@@ -72,7 +72,8 @@ class Opening:
             if bucket.history_lines and not self._resumed and not bucket.inserted:
                 self.notices.append(
                     f"Run {'/'.join(bucket.run)} was there with {bucket.history_lines} rows, and this run does not "
-                    "continue it: it is overwritten from the first row. To continue a run, use resume='allow'."
+                    "continue it: it is overwritten from the first row, and of its old rows those stay that lie behind "
+                    "the last new one. To continue a run, use resume='allow'."
                 )
             return None
         features = reader.features()

@@ -1,23 +1,43 @@
 """How far the delivery of a run has come, as JSON that outlives the process.
 
 Law: `SavedRun.read(saved.tree())` is `saved`. A tree that is something else is an error: half a cursor would
-put rows where others are.
+put rows where others are. What is owed beside the rows is named, not held: the records say the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from attrs import field, frozen
 
 from corelib.errors import UsageError
 from transports.wandb_graphql import Bucket, RunName
-from transports.wandb_stream import LINE_FILES
+from transports.wandb_stream import LINE_FILES, Key
 
-__all__ = ["SavedRun"]
+__all__ = ["NOTHING_OWED", "Owed", "SavedRun"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_BEFORE_LANES: Final = 1  # when nothing was answered that was still owed
+
+
+class Owed(NamedTuple):
+    """What batches that were answered asked for, and is still to be sent.
+
+    Args:
+        description: how the run is described has changed.
+        alerts: the records of alerts.
+        files: the names of files.
+        losses: why something of it was lost, and what, which the record that ends the run is to say.
+    """
+
+    description: bool = False
+    alerts: tuple[Key, ...] = ()
+    files: tuple[str, ...] = ()
+    losses: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+NOTHING_OWED: Final = Owed()
 
 
 @frozen(kw_only=True)
@@ -32,6 +52,7 @@ class SavedRun:
         uploaded: files whose arrival is still to be announced.
         complete: the server knows that the run has ended.
         encoding: how bodies may be compressed.
+        owed: what is to be sent beside the rows.
     """
 
     run: RunName
@@ -41,6 +62,7 @@ class SavedRun:
     uploaded: tuple[str, ...] = ()
     complete: bool = False
     encoding: Literal["gzip", "zstd"] | None = None
+    owed: Owed = NOTHING_OWED
 
     def bucket(self) -> Bucket:
         """Return the run as an upsert would answer it."""
@@ -57,6 +79,12 @@ class SavedRun:
             "uploaded": list(self.uploaded),
             "complete": self.complete,
             "encoding": self.encoding,
+            "owed": {
+                "description": self.owed.description,
+                "alerts": [list(key) for key in self.owed.alerts],
+                "files": list(self.owed.files),
+                "losses": [[reason, list(names)] for reason, names in self.owed.losses],
+            },
         }
 
     @classmethod
@@ -70,8 +98,11 @@ class SavedRun:
         offsets: Any = tree.get("offsets")
         uploaded: Any = tree.get("uploaded")
         names = (tree.get("storage_id"), tree.get("name"))
+        version = tree.get("version")
+        owed = NOTHING_OWED if version == _BEFORE_LANES else _read_owed(tree.get("owed"))
         is_sound = (
-            tree.get("version") == _VERSION
+            version in (_VERSION, _BEFORE_LANES)
+            and type(version) is int
             and _are(run, str, count=3)
             and isinstance(offsets, dict)
             and offsets.keys() == set(LINE_FILES)
@@ -81,7 +112,7 @@ class SavedRun:
             and isinstance(tree.get("complete"), bool)
             and tree.get("encoding") in (None, "gzip", "zstd")
         )
-        if not is_sound:
+        if not is_sound or owed is None:
             raise UsageError("What was saved of a delivery to a W&B server cannot be understood.")
         return cls(
             run=RunName(*run),
@@ -91,7 +122,29 @@ class SavedRun:
             uploaded=tuple(uploaded),
             complete=tree["complete"],
             encoding=tree["encoding"],
+            owed=owed,
         )
+
+
+def _read_owed(tree: object) -> Owed | None:
+    """Read what is owed; None: it is something else."""
+    if not isinstance(tree, dict):
+        return None
+    alerts: Any = tree.get("alerts")
+    losses: Any = tree.get("losses")
+    is_sound = (
+        isinstance(tree.get("description"), bool)
+        and _are(alerts, list)
+        and all([type(part) for part in key] == [str, int] for key in alerts)
+        and _are(tree.get("files"), str)
+        and _are(losses, list)
+        and all(len(loss) == 2 and isinstance(loss[0], str) and _are(loss[1], str) for loss in losses)  # noqa: PLR2004
+    )
+    if not is_sound:
+        return None
+    keys = tuple((key[0], key[1]) for key in alerts)
+    named = tuple((reason, tuple(names)) for reason, names in losses)
+    return Owed(tree["description"], keys, tuple(tree["files"]), named)
 
 
 def _are(value: object, kind: type, count: int | None = None) -> bool:

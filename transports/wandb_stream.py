@@ -42,6 +42,8 @@ _FILLED: Final = (HISTORY, EVENTS, SUMMARY, CONSOLE)  # the order of filling a p
 _ENVELOPE_BYTES: Final = 200  # what a body holds beside lines and names, rounded up
 _FILE_BYTES: Final = 80  # what each streamed file adds to that
 _MOST_REFUSALS: Final = 8  # lines refused one by one, in a row, before all the others are refused with them
+_TAKEN_TO_GROW: Final = 16  # pushes that are taken before a size that was too large once is tried again
+_MOST_TAKEN_TO_GROW: Final = 1024
 
 Key: TypeAlias = tuple[str, int]
 """Writer and seq of a record."""
@@ -71,10 +73,11 @@ class Push(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What will never be taken: the records behind it, and why."""
+    """What will never be taken: the records behind it, why, and what it is about, if that may yet arrive otherwise."""
 
     keys: tuple[Key, ...]
     reason: str
+    about: tuple[str, ...] = ()
 
 
 class _Line(NamedTuple):
@@ -92,7 +95,10 @@ class Stream:
         self.offsets: dict[str, int] = {name: (offsets or {}).get(name, 0) for name in LINE_FILES}
         self.uploaded: list[str] = []
         self._line_bytes = limits.line_bytes
+        self._limit_bytes = limits.push_bytes
         self._most_bytes = limits.push_bytes
+        self._taken_since_cut = 0
+        self._taken_to_grow = _TAKEN_TO_GROW
         self._push_bytes = limits.push_bytes
         self._waiting: dict[str, deque[_Line]] = {name: deque() for name in LINE_FILES}
         self._summary: _Line | None = None
@@ -124,6 +130,12 @@ class Stream:
             earlier = self._summary.keys if self._summary is not None else ()
             self._summary, self._known_summary = _Line(line, (*earlier, *keys)), line
         return None
+
+    def take_summary_back(self) -> tuple[Key, ...]:
+        """Take the summary back, which is too long for the server; return its records."""
+        keys = self._summary.keys if self._summary is not None else ()
+        self._summary, self._known_summary = None, b""
+        return keys
 
     def preempt(self, key: Key) -> None:
         """Say that the machine will be taken away."""
@@ -209,14 +221,23 @@ class Stream:
         for name, count in push.counts.items():
             self.offsets[name] += count
         self._refused_in_a_row = 0
+        self._taken_since_cut += 1
+        if self._most_bytes < self._limit_bytes and self._taken_since_cut >= self._taken_to_grow:
+            self._most_bytes, self._taken_since_cut = min(self._most_bytes * 2, self._limit_bytes), 0
         self._push_bytes = min(self._push_bytes * 2, self._most_bytes)
         if self._most_items is not None:
             more = self._most_items * 2
             self._most_items = more if more < sum(map(len, self._waiting.values())) else None
 
     def too_large(self, push: Push, reason: str) -> Refusal | None:
-        """Note that a push was too large: smaller ones from now on. What goes no smaller is refused."""
+        """Note that a push was too large: smaller ones from now on. What goes no smaller is refused.
+
+        After many pushes that were taken larger ones are tried again, each time after more of them.
+        """
         if push.items > 1:
+            if self._most_bytes < self._limit_bytes:
+                self._taken_to_grow = min(self._taken_to_grow * 2, _MOST_TAKEN_TO_GROW)
+            self._taken_since_cut = 0
             self._most_bytes = self._push_bytes = max(len(push.body) // 2, 1)
             return None
         return self.give_up(push, reason)

@@ -1,21 +1,22 @@
 """How files get to the server: addresses are asked for in one request, then each file goes to its own.
 
-Law: bytes go to the address that the server gave, with the headers it asked for and nothing else of ours. After
-a failure the files that wait ask for fresh addresses: addresses expire, and a server that cannot be asked is
-down, which counts against no file. Files never hold rows up for ever: after so many failures in a row all that
-wait are refused, and later ones get one attempt, until one succeeds.
+Law: bytes go to the address that the server gave, with the headers it asked for and nothing else of ours. A file
+that fails goes behind the others and gets a fresh address, for addresses expire; it is refused when it was tried so
+many times. Where the place that takes files is down or busy, that counts against the place: after so many failures
+in a row all files that wait are refused, and later ones get one attempt, until one succeeds. So does a server that
+gives no addresses. Files never hold rows up at all: when they are sent, `transports.wandb_lanes` decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from transports.wandb_exchange import HttpFailure, HttpRequest, HttpResult, LocalFile, Verdict
 from transports.wandb_graphql import RunName, Slot, create_files_request
 from transports.wandb_stream import Key, Refusal
 
-__all__ = ["Upload", "Uploads"]
+__all__ = ["Moved", "Upload", "Uploads"]
 
 
 class Upload(NamedTuple):
@@ -26,76 +27,156 @@ class Upload(NamedTuple):
     key: Key | None = None
 
 
+class Moved(NamedTuple):
+    """What an answer has led to.
+
+    Args:
+        uploaded: the name of the file that is there now.
+        refusals: what is refused.
+        rest: why nothing more should be sent for a while.
+        broken: a file that was not as it had been told: somebody has to look again.
+    """
+
+    uploaded: str | None = None
+    refusals: tuple[Refusal, ...] = ()
+    rest: Verdict | None = None
+    broken: Upload | None = None
+
+
 class Uploads:
     """What is to be uploaded. A later upload of the same name replaces one that waits."""
 
     def __init__(self, base_url: str, tries: int) -> None:
         self._base_url = base_url
-        self._tries = tries
-        self._failures = 0
+        self._most_tries = tries
         self._waiting: dict[str, Upload] = {}
         self._addressed: dict[str, Slot] = {}
+        self._tries: dict[str, int] = {}
+        self._in_a_row = 0  # failures of the place that takes files
+        self._unanswered = 0  # failures of the question for addresses
+        self._failed: dict[str, None] = {}  # since all that wait were tried
+        self._given_up: list[Upload] = []
+        self._given_up_for = ""
+        self._setback = Verdict("slowly")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files that wait."""
+        return tuple(self._waiting)
 
     def ask(self, upload: Upload) -> None:
-        """Have a file uploaded."""
+        """Have a file uploaded; one that waits as it is waits on."""
+        waiting = self._waiting.get(upload.name)
+        if waiting is not None and waiting.source == upload.source:
+            return
         self._addressed.pop(upload.name, None)
+        self._failed.pop(upload.name, None)
         self._waiting[upload.name] = upload
 
     def forgive(self) -> None:
         """Forget earlier failures: there will be no later chance."""
-        self._failures = 0
+        self._in_a_row = self._unanswered = 0
+        self._tries.clear()
 
     def next_request(self, run: RunName) -> HttpRequest | None:
         """Return what to send next; None if nothing waits."""
         for name, slot in self._addressed.items():
             return _put(self._waiting[name], slot, self._base_url)
-        return create_files_request(run, tuple(self._waiting)) if self._waiting else None
+        names = tuple(name for name in self._waiting if name not in self._failed)
+        return create_files_request(run, names) if names else None
 
-    def addressed(self, slots: Mapping[str, Slot] | Verdict, result: HttpResult) -> Verdict | list[Refusal]:
-        """Take the answer to the question for addresses; return what is refused, or why to try again."""
+    def addressed(self, slots: Mapping[str, Slot] | Verdict) -> Moved:
+        """Take the answer to the question for addresses."""
         if isinstance(slots, Verdict):
-            is_down = isinstance(result, HttpFailure) or slots.meaning == "slowly"
-            return slots if is_down else self._failed(slots)
-        refusals: list[Refusal] = []
+            self._unanswered += 1
+            if self._unanswered < self._most_tries:
+                return self._resting(slots)
+            return Moved(refusals=self._give_up_all(slots.reason), rest=slots)
+        self._unanswered = 0
+        forgotten: list[Upload] = []
         for upload in list(self._waiting.values()):
+            if upload.name in self._failed:
+                continue
             slot = slots.get(upload.name)
             if slot is not None and slot.url:
                 self._addressed[upload.name] = slot
                 continue
-            del self._waiting[upload.name]
+            self._forget(upload.name)
             if slot is None:
-                refusals.append(_refusal(upload, f"the server gave no address for the file {upload.name}"))
-        return refusals
+                forgotten.append(upload)
+        return Moved(refusals=_refusals(forgotten, "the server gave no address"))
 
-    def answered(self, verdict: Verdict, result: HttpResult) -> str | Verdict | list[Refusal]:
-        """Take the answer to the upload that was sent last.
-
-        Returns the name of the file if it is there now, what is refused, or why to try again.
-        """
+    def answered(self, verdict: Verdict, result: HttpResult) -> Moved:
+        """Take the answer to the upload that was sent last."""
         name = next(iter(self._addressed))
+        upload = self._waiting[name]
         if verdict.meaning == "done":
-            self._failures = 0
+            self._in_a_row = 0
             self._forget(name)
-            return name
+            return self._gone_on(uploaded=name)
+        self._tries[name] = tries = self._tries.get(name, 0) + 1
+        is_last = tries >= self._most_tries
+        is_unusable = isinstance(result, HttpFailure) and result.kind == "unusable"
+        if is_unusable and isinstance(upload.source, LocalFile) and not is_last:
+            del self._waiting[name], self._addressed[name]
+            return self._resting(Verdict("later", verdict.reason))._replace(broken=upload)
         # An object store answers 400 for what passes, such as an address that has expired; our own disk does not.
-        is_hopeless = isinstance(result, HttpFailure) and verdict.meaning == "refused"
-        if is_hopeless or verdict.meaning == "too large":
-            upload = self._waiting[name]
+        if is_unusable or verdict.meaning == "too large":
             self._forget(name)
-            return [_refusal(upload, verdict.reason)]
-        return self._failed(verdict)
+            return self._gone_on(refusals=_refusals([upload], verdict.reason))
+        return self._put_back(upload, verdict, result, is_last=is_last)
+
+    def _put_back(self, upload: Upload, verdict: Verdict, result: HttpResult, *, is_last: bool) -> Moved:
+        """Put a file that failed behind the others; or give it up, or all of them."""
+        name = upload.name
+        is_place_down = isinstance(result, HttpFailure) or verdict.meaning == "later"
+        if is_place_down:
+            self._in_a_row += 1
+            if self._in_a_row >= self._most_tries:
+                return Moved(refusals=self._give_up_all(verdict.reason), rest=verdict)
+        tries = self._tries[name]
+        self._forget(name)
+        if is_last:
+            self._given_up.append(upload)
+            self._given_up_for = self._given_up_for or verdict.reason
+        else:
+            self._waiting[name], self._tries[name], self._failed[name] = upload, tries, None
+        self._setback = verdict
+        return self._resting(verdict) if is_place_down else self._gone_on()
+
+    def _gone_on(self, *, uploaded: str | None = None, refusals: tuple[Refusal, ...] = ()) -> Moved:
+        """Go on with those that were not tried yet; when all have been, rest, or be done."""
+        if self._waiting.keys() - self._failed.keys():
+            return Moved(uploaded, refusals)
+        if not self._waiting:
+            return Moved(uploaded, refusals + self._given_up_now())
+        moved = self._resting(self._setback)
+        return moved._replace(uploaded=uploaded, refusals=refusals + moved.refusals)
+
+    def _resting(self, verdict: Verdict) -> Moved:
+        """Rest; all that wait ask for fresh addresses after that."""
+        self._addressed.clear()
+        self._failed.clear()
+        return Moved(refusals=self._given_up_now(), rest=verdict)
+
+    def _given_up_now(self) -> tuple[Refusal, ...]:
+        """Return, as one refusal, what was given up since the last rest."""
+        given_up, self._given_up = self._given_up, []
+        reason, self._given_up_for = self._given_up_for, ""
+        return _refusals(given_up, reason)
+
+    def _give_up_all(self, reason: str) -> tuple[Refusal, ...]:
+        given_up = [*self._given_up, *self._waiting.values()]
+        self._given_up = []
+        self._given_up_for = ""
+        for name in list(self._waiting):
+            self._forget(name)
+        return _refusals(given_up, reason)
 
     def _forget(self, name: str) -> None:
-        del self._addressed[name], self._waiting[name]
-
-    def _failed(self, verdict: Verdict) -> Verdict | list[Refusal]:
-        self._addressed.clear()
-        self._failures += 1
-        if self._failures < self._tries:
-            return verdict
-        waiting = list(self._waiting.values())
-        self._waiting.clear()
-        return [_refusal(upload, f"{upload.name} was not uploaded: {verdict.reason}") for upload in waiting]
+        del self._waiting[name]
+        for known in (self._addressed, self._tries, self._failed):
+            known.pop(name, None)
 
 
 def _put(upload: Upload, slot: Slot, base_url: str) -> HttpRequest:
@@ -109,5 +190,12 @@ def _put(upload: Upload, slot: Slot, base_url: str) -> HttpRequest:
     )
 
 
-def _refusal(upload: Upload, reason: str) -> Refusal:
-    return Refusal(() if upload.key is None else (upload.key,), reason)
+def _refusals(uploads: Iterable[Upload], reason: str) -> tuple[Refusal, ...]:
+    """Return one refusal for all these files: one line for people, however many they are."""
+    given_up = tuple(uploads)
+    if not given_up:
+        return ()
+    names = f"{len(given_up)} files were" if len(given_up) > 1 else f"{given_up[0].name} was"
+    keys = tuple(upload.key for upload in given_up if upload.key is not None)
+    about = tuple(upload.name for upload in given_up)
+    return (Refusal(keys, f"{names} not uploaded: {reason}", about),)

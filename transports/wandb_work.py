@@ -2,7 +2,8 @@
 
 Law: a record is taken once, and what it asks for waits here until it is answered for good: lines and summary in
 `stream`, files in `uploads`, alerts, and whether the description is due. What can never be sent is refused when it
-is taken, with the record that asked for it; what no record asked for becomes a notice.
+is taken; `losses` knows on whose behalf. What an earlier process owed beside the rows is found again in the records
+that it has delivered.
 """
 
 from __future__ import annotations
@@ -29,12 +30,17 @@ from transports.wandb_documents import ProtocolSettings, description, documents,
 from transports.wandb_encoding import json_text, row_text
 from transports.wandb_files import METADATA, FileState, RunFiles
 from transports.wandb_fold import FoldedRow, RunFold
+from transports.wandb_losses import Losses
+from transports.wandb_saved import NOTHING_OWED, Owed
 from transports.wandb_stream import HISTORY, Key, Refusal, Stream
+from transports.wandb_summary import fitting, left_out_reason
 from transports.wandb_uploads import Upload, Uploads
 
 __all__ = ["RunWork"]
 
 _DESCRIBING: Final = (ConfigChange, RunChange, MetricDefined)
+_DESCRIPTION: Final = "/description"  # no file is called so
+_LEAST_SUMMARY_BYTES: Final = 2
 _SUMMARISED: Final = (Row, RunStart, SummaryChange, Exit, MetricDefined)
 
 
@@ -44,39 +50,53 @@ class RunWork:
     Args:
         settings: the settings of the transport.
         offsets: where the next line of each streamed file goes.
+        owed: what an earlier process was still to send, of what `rebuild` tells.
 
     `start` is how the run began, None as long as nobody has said; `is_complete`, that the server knows its end;
     `is_reopening`, that more came after that.
     """
 
-    def __init__(self, settings: ProtocolSettings, offsets: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        settings: ProtocolSettings,
+        offsets: Mapping[str, int] | None = None,
+        owed: Owed = NOTHING_OWED,
+    ) -> None:
         self.start: RunStart | None = None
         self.stream = Stream(settings.limits, offsets)
         self.uploads = Uploads(settings.base_url, settings.upload_tries)
         self.alerts: deque[tuple[Key, Alert]] = deque()
         self.is_complete = False
         self.is_reopening = False
-        self.refused: dict[Key, str] = {}
+        self.losses = Losses(dict(owed.losses))
+        self._owed = owed
         self._settings = settings
         self._fold = RunFold()
         self._files = RunFiles(settings.ignored)
         self._exit_code: int | None = None
-        self._notices: dict[str, bool] = {}
+        self._ending: Key | None = None
+        self._summary_bytes = settings.limits.line_bytes
+        self._summary_changes: dict[Key, Mapping[str, Any]] = {}
         self._described: Mapping[str, Any] | None = None
         self._description_keys: list[Key] = []
-        self._description_is_due = False
+        self._description_is_due = owed.description
 
     # ------------------------------------------------------------------------------------------------------ records
 
     def rebuild(self, batch: Batch) -> None:
-        """Take a batch that an earlier process has delivered: all of it is known, nothing of it is sent."""
+        """Take a batch that an earlier process has delivered: all of it is known, and only what is owed is sent."""
         self._header(batch)
+        self.losses.is_known(batch)
         for record in batch.records:
+            key = (batch.writer, record.seq)
             self._fold.feed(batch.writer, record)
             if isinstance(record, RunStart):
                 self.start = self.start or record
             elif isinstance(record, FileSaved):
-                self._files.saved(record.path, record.policy, None)
+                is_owed = record.path in self._owed.files
+                self._files.saved(record.path, record.policy, key if is_owed else None)
+            elif isinstance(record, Alert) and key in self._owed.alerts:
+                self.alerts.append((key, record))
             elif isinstance(record, Exit) and _ends(batch):
                 self._exit_code = _code(record)
             self._close_rows(None)
@@ -91,24 +111,25 @@ class RunWork:
         if self.is_complete:
             self.is_complete, self.is_reopening = False, True
         self._fold.forget_open_keys()
-        summary_keys: list[Key] = []
+        self._summary_changes = {}
         ending: Key | None = None
         for record in new:
             key = (batch.writer, record.seq)
             self._add_rows(self._fold.feed(batch.writer, record))
             if isinstance(record, SummaryChange):
-                summary_keys.append(key)
+                self._summary_changes[key] = record.update
             elif isinstance(record, Exit) and _ends(batch):
                 ending, self._exit_code = key, _code(record)
             elif not isinstance(record, Row):
                 self._take_other(record, key)
             self._add_rows(self._close_rows(key))
         if ending is not None:
+            self._ending = ending
             self._end(ending)
         if self._exit_code is not None:
             self.stream.end(self._exit_code, ending)
         if any(isinstance(record, _SUMMARISED) for record in new):
-            self._set_summary(summary_keys)
+            self._set_summary(self._summary_changes)
 
     def _close_rows(self, key: Key | None) -> list[FoldedRow]:
         """Close what is open once the run has ended: of what comes after that, each record is for itself.
@@ -129,7 +150,7 @@ class RunWork:
         elif isinstance(record, RunStart):
             self.start = self.start or record
         elif isinstance(record, FileSaved):
-            self.refuse(self._files.saved(record.path, record.policy, key))
+            self.losses.refuse(self._files.saved(record.path, record.policy, key))
         elif isinstance(record, Alert):
             self.alerts.append((key, record))
         elif isinstance(record, Preempting):
@@ -140,19 +161,39 @@ class RunWork:
             try:
                 text = row_text(row)
             except ValueError as error:
-                self.refuse(Refusal(keys, f"a row cannot be sent: {error}"))
+                self.losses.refuse(Refusal(keys, f"a row cannot be sent: {error}"))
             else:
-                self.refuse(self.stream.add(HISTORY, text, keys))
+                self.losses.refuse(self.stream.add(HISTORY, text, keys))
 
     def _set_summary(self, keys: Iterable[Key]) -> None:
+        """Have the summary sent: whole, or without the largest keys where it is larger than a server takes."""
+        refuse = self.losses.refuse
         try:
-            text = json_text(self._fold.summary)
+            text, left_out = fitting(self._fold.summary, self._summary_bytes)
         except ValueError as error:
-            self.refuse(Refusal(tuple(keys), f"the summary cannot be sent: {error}"))
-        else:
-            self.refuse(self.stream.set_summary(text, keys))
+            refuse(Refusal(tuple(keys), f"the summary cannot be sent: {error}"))
+            return
+        lost = tuple(
+            key for key in keys if not self._summary_changes.get(key, {}).keys().isdisjoint(left_out)
+        )
+        if lost:
+            refuse(Refusal(lost, left_out_reason(left_out)))
+        elif left_out:
+            self.losses.notice(left_out_reason(left_out), cause=f"left out {sorted(left_out)}")
+        refuse(self.stream.set_summary(text, [key for key in keys if key not in lost]))
+
+    def shorten_summary(self) -> bool:
+        """Make the summary smaller, which the server finds too large; return whether it can be."""
+        size = len(json_text(self._fold.summary))
+        most_bytes = min(self._summary_bytes, size) // 2
+        if most_bytes < _LEAST_SUMMARY_BYTES:
+            return False
+        self._summary_bytes = most_bytes
+        self._set_summary(self.stream.take_summary_back())
+        return True
 
     def _end(self, key: Key) -> None:
+        self._summary_bytes = self._settings.limits.line_bytes
         self._description_is_due = True
         self._files.end(key)
         self.uploads.forgive()
@@ -181,18 +222,25 @@ class RunWork:
         try:
             variables = self.description()
         except ValueError as error:
-            self.refuse(Refusal(tuple(self._description_keys), f"the config cannot be sent: {error}"))
-            variables = self._described or {}
+            self.not_described(f"the config cannot be sent: {error}")
+            return None
         if variables != self._described or self.is_reopening:
             return variables
         self.described(variables)
         return None
 
-    def described(self, variables: Mapping[str, Any], refusal: str | None = None) -> None:
-        """Take that the server was told, or why it refused to hear it."""
-        if refusal is not None:
-            self.refuse(Refusal(tuple(self._description_keys), refusal))
+    def described(self, variables: Mapping[str, Any]) -> None:
+        """Take that the server was told."""
         self._described = variables
+        self.losses.arrived(_DESCRIPTION)
+        self._forget_description()
+
+    def not_described(self, reason: str) -> None:
+        """Take that the server will not be told; the next change tells it this one as well."""
+        self.losses.refuse(Refusal(tuple(self._description_keys), reason, (_DESCRIPTION,)))
+        self._forget_description()
+
+    def _forget_description(self) -> None:
         self._description_keys.clear()
         self._description_is_due = self.is_reopening = False
 
@@ -202,7 +250,7 @@ class RunWork:
         What went out at the very end only is left open, so that the end sends it.
         """
         if self._described is None:
-            self._described = {**self.description(), "host": None}
+            self._described = {} if self._description_is_due else {**self.description(), "host": None}
 
     # -------------------------------------------------------------------------------------------------------- files
 
@@ -216,7 +264,7 @@ class RunWork:
         for upload in uploads:
             self.uploads.ask(upload)
         for refusal in refusals:
-            self.refuse(refusal)
+            self.losses.refuse(refusal)
         own = metadata(self._fold.replay, self._settings) if METADATA in states else None
         if own is not None and METADATA not in self._files:
             self.uploads.ask(Upload(*own))
@@ -224,27 +272,33 @@ class RunWork:
     def uploaded(self, name: str) -> None:
         """Take that a file has arrived; the next push says so."""
         self._files.uploaded(name)
+        self.losses.arrived(name)
         self.stream.uploaded.append(name)
 
-    # ----------------------------------------------------------------------------------------------------- refusals
+    @property
+    def has_files_left(self) -> bool:
+        """Whether files wait: to be sent, or to be looked at again before that."""
+        return bool(self.uploads.names or (self._files.asked and self._fold.replay.start is not None))
 
-    def refuse(self, refusal: Refusal | None) -> None:
-        """Count what will never be delivered with its records; where there are none, make it a notice."""
-        if refusal is None:
-            return
-        self.refused |= dict.fromkeys(refusal.keys, refusal.reason)
-        if not refusal.keys:
-            self.notice(f"Something was not delivered: {refusal.reason}")
+    def is_broken(self, upload: Upload, reason: str) -> None:
+        """Take that a file could not be read as it was told."""
+        self._files.broken(upload, reason)
 
-    def notice(self, text: str) -> None:
-        """Have people told something, once."""
-        self._notices.setdefault(text, False)
+    # ------------------------------------------------------------------------------------------------- what is left
 
-    def untold(self) -> tuple[str, ...]:
-        """Return the notices that nobody was told so far."""
-        untold = tuple(text for text, is_told in self._notices.items() if not is_told)
-        self._notices = dict.fromkeys(self._notices, True)
-        return untold
+    def owed(self) -> Owed:
+        """Return what batches that were answered asked for, and is still to be sent."""
+        files = dict.fromkeys((*self.uploads.names, *self._files.asked))
+        return Owed(
+            description=self._description_is_due or self.is_reopening,
+            alerts=tuple(key for key, _ in self.alerts),
+            files=tuple(name for name in files if self._files.is_saved(name)),
+            losses=tuple((reason, tuple(names)) for reason, names in self.losses.late.items()),
+        )
+
+    def answered(self, batch: Batch) -> dict[int, str]:
+        """Take that a batch is answered for good; return which of its records are refused, and why."""
+        return self.losses.answered(batch, self._ending)
 
 
 def _ends(batch: Batch) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelib.pure.records import Row
+from corelib.pure.records import Alert, ConfigChange, Exit, FileSaved, Row
 from corelib.testing.specimens import header_of
-from tests.properties.wandb_world import RUN, Fault, ModelServer, World, journal_of
+from tests.properties.wandb_world import RUN, Fault, ModelServer, Outage, World, journal_of
 from transports.wandb_fold import RunFold
 from transports.wandb_stream import HISTORY, Limits
 
@@ -23,9 +25,8 @@ faults = st.lists(
     ),
     max_size=40,
 )
-calls = st.lists(
-    st.tuples(st.sampled_from(("w1", "w1", "w2")), st.integers(0, 2), st.booleans()), max_size=25
-)
+one_call = st.tuples(st.sampled_from(("w1", "w1", "w2")), st.integers(0, 2), st.booleans())
+calls = st.lists(one_call, max_size=25)
 cuts = st.lists(st.integers(1, 8), max_size=30)
 
 
@@ -111,3 +112,85 @@ def test_offsets_of_pushes_never_leave_a_gap(calls, faults, cuts) -> None:
         if chunk is not None:
             assert chunk["offset"] <= known
             known = max(known, chunk["offset"] + len(chunk["content"]))
+
+
+# ------------------------------------------------------------------------------------------ what goes beside the rows
+
+EVER = 10**9
+KINDS = ("UpsertBucket", "NotifyScriptableRunAlert", "CreateRunFiles", "upload")
+
+outages = st.dictionaries(
+    st.sampled_from(KINDS),
+    st.builds(
+        Outage,
+        st.one_of(st.integers(1, 6), st.just(EVER)),
+        st.sampled_from((None, 302, 400, 401, 403, 404, 409, 413, 429, 500, 503)),
+    ),
+)
+others = st.sampled_from(("config", "summary", "alert", "now", "live", "end"))
+mixed_calls = st.lists(st.one_of(one_call, others), max_size=25)
+stream_faults = st.lists(
+    st.one_of(
+        st.just(Fault()),
+        st.sampled_from(RETRIED).map(lambda status: Fault(applied=False, status=status)),
+        st.sampled_from((True, False)).map(lambda applied: Fault(applied=applied, kills=True)),
+    ),
+    max_size=15,
+)
+
+
+@given(mixed_calls, outages, stream_faults, cuts)
+def test_nothing_holds_rows_up(calls, outages, faults, cuts) -> None:
+    """However long files, alerts or changes fail, rows arrive with the call that takes them, and the run ends.
+
+    That rows arrive so, the world checks at each call. What fails for ever is refused, on behalf of its record or
+    of the end of the run; what arrives does so once, and once more for each restart at most; `complete` is last.
+    """
+    journal = journal_of(calls)
+    server = ModelServer()
+    world = World(journal, server, faults=faults, cuts=cuts, outages=outages, tries=20)
+    world.deliver_all()
+
+    ended = next((writer, record.seq) for writer, record in journal if isinstance(record, Exit))
+    for writer, record in journal:
+        key = (writer, record.seq)
+        is_refused = key in world.refused or ended in world.refused
+        if isinstance(record, Alert):
+            assert 1 - is_refused <= server.alerts.count(record.title) <= 1 + world.kills
+        elif isinstance(record, FileSaved):
+            assert 1 - is_refused <= server.puts.count(record.path) <= 1 + world.kills
+        elif isinstance(record, ConfigChange):
+            told = [
+                json.loads(one["config"])["seq"]["value"]
+                for one in server.upserts
+                if '"seq"' in (one["config"] or "")
+            ]
+            assert is_refused or max(told) >= record.seq
+        else:
+            assert isinstance(record, Exit) or key not in world.refused
+    logged = [name for _, record in journal if isinstance(record, Row) for name in record.data]
+    assert sorted(name for row in server.rows for name in row if name[0] == "w") == sorted(logged)
+    assert server.complete == 0
+    assert server.log[-1] == "complete"
+
+
+@given(mixed_calls, st.sampled_from(KINDS), st.sampled_from((None, 400, 401, 404, 503)), cuts)
+def test_what_fails_for_ever_is_refused_with_its_reason(calls, kind, status, cuts) -> None:
+    """Where one kind of request never succeeds, what needed it is named, and all the rest is there."""
+    journal = journal_of(calls)
+    server = ModelServer()
+    world = World(journal, server, cuts=cuts, outages={kind: Outage(EVER, status)}, tries=3)
+    world.deliver_all()
+
+    if kind != "NotifyScriptableRunAlert":
+        assert len(server.alerts) == sum(isinstance(record, Alert) for _, record in journal)
+    elif any(isinstance(record, Alert) for _, record in journal):
+        assert world.refused
+    saved = {record.path for _, record in journal if isinstance(record, FileSaved)}
+    if kind in ("CreateRunFiles", "upload"):
+        assert bool(saved) == any("not uploaded" in reason for reason in world.refused.values())
+    else:
+        assert saved <= set(server.files)
+    if kind == "UpsertBucket" and any(isinstance(record, ConfigChange) for _, record in journal):
+        assert any("UpsertBucket" in reason or reason == "cut" for reason in world.refused.values())
+    assert server.complete == 0

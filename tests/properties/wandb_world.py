@@ -3,21 +3,35 @@
 Law: the server is the offset rule and nothing else: `content[i]` IS line `offset + i`. The core keeps what it
 promises in `corelib.ports`: a batch comes again until it is answered for good, the cursor moves with the answer,
 and after a crash everything behind the cursor comes again, cut otherwise.
+
+Law, checked at each call whatever the weather: when a call returns anything but a failure of the stream, every row
+that it was given is on the server.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from corelib.ports import Batch, Rejected, Retry, RunRef
-from corelib.pure.records import Exit, Header, Record, Row, RunStart
+from corelib.ports import Batch, Outcome, Rejected, Retry, RunRef
+from corelib.pure.records import (
+    Alert,
+    ConfigChange,
+    Exit,
+    FileSaved,
+    Header,
+    Record,
+    Row,
+    RunStart,
+    SummaryChange,
+)
 from corelib.testing.specimens import TIME, header_of, start_record
 from transports.wandb_config import ClientFacts
 from transports.wandb_documents import ProtocolSettings
 from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, HttpResult
+from transports.wandb_files import FileState
 from transports.wandb_protocol import RunProtocol
 from transports.wandb_saved import SavedRun
 from transports.wandb_stream import HISTORY, Limits
@@ -35,15 +49,22 @@ class Fault(NamedTuple):
     kills: bool = False
 
 
-def settings(limits: Limits | None = None) -> ProtocolSettings:
+class Outage(NamedTuple):
+    """So many requests of one kind that fail, and what comes back; status None: the connection is cut."""
+
+    left: int
+    status: int | None = 503
+
+
+def settings(limits: Limits | None = None, tries: int = 1000) -> ProtocolSettings:
     """Return settings for a server that is asked often."""
     return ProtocolSettings(
         base_url="https://api.example.com",
         app_url="https://example.com",
         client=ClientFacts("0.31.0", "3.11", "linux"),
         limits=limits or Limits(),
-        doubts=1000,
-        upload_tries=1000,
+        doubts=tries,
+        upload_tries=tries,
     )
 
 
@@ -60,6 +81,8 @@ class ModelServer:
     alerts: list[str] = field(default_factory=list)
     pushes: list[dict[str, Any]] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
+    puts: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
     def count(self, name: str) -> int:
         return max(self.lines.get(name, {}), default=-1) + 1
@@ -73,9 +96,11 @@ class ModelServer:
 
     def handle(self, request: HttpRequest) -> HttpAnswer:
         """Carry a request out."""
+        self.log.append(request.operation)
         if not request.is_authorized:
             body = request.body if isinstance(request.body, bytes) else request.body.path.encode()
             self.files[request.target.rpartition("/")[2]] = body
+            self.puts.append(request.target.rpartition("/")[2])
             return HttpAnswer(200)
         assert isinstance(request.body, bytes)
         if len(request.body) > self.most_body and request.operation == "file_stream":
@@ -94,6 +119,7 @@ class ModelServer:
         self.sizes.append((size, sum(len(chunk["content"]) for chunk in files.values())))
         if body.get("complete"):
             self.complete = body["exitcode"]
+            self.log[-1] = "complete"
         return HttpAnswer(200, {}, b"{}")
 
     def _graphql(self, envelope: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +151,8 @@ class Killed(Exception):
 class World:
     """The core, the journal of two writers, and a server in bad weather.
 
-    `faults` go wrong one after the other, then nothing does; `cuts` are the sizes of batches.
+    `faults` go wrong one after the other, then nothing does; `cuts` are the sizes of batches. `outages` are kinds of
+    requests that fail beside the stream, from the opening on. `tries` is when a lane is given up.
     """
 
     def __init__(
@@ -136,14 +163,19 @@ class World:
         faults: Sequence[Fault] = (),
         cuts: Sequence[int] = (),
         limits: Limits | None = None,
+        outages: Mapping[str, Outage] | None = None,
+        tries: int = 1000,
     ) -> None:
         self.server = server
+        self.kills = 0
+        self.now = 1e9
         self.refused: dict[tuple[str, int], str] = {}
         self.notices: list[str] = []
         self._journal = journal
         self._faults = list(faults)
         self._cuts = list(cuts)
-        self._settings = settings(limits)
+        self._settings = settings(limits, tries)
+        self._outages = dict(outages or {})
         self._settled: dict[str, int] = {}
         self._saved: dict[str, Any] | None = None
         self._steps = 0
@@ -158,6 +190,7 @@ class World:
             try:
                 self._live()
             except Killed:
+                self.kills += 1
                 continue
             return
 
@@ -196,31 +229,49 @@ class World:
         return _batch(writer, [record for name, record in pending if name == writer][:size])
 
     def _carry(self, protocol: RunProtocol, batch: Batch | None) -> None:
-        last: bytes | None = None
         while True:
-            if batch is not None:
-                protocol.take(batch)
-            retry = self._converse(protocol, last)
-            if retry is None:
+            self.now += 1.0
+            outcome = self._call(protocol, batch)
+            if not isinstance(outcome, Retry):
                 break
-        outcome = protocol.outcome(batch)
-        assert not isinstance(outcome, Retry), outcome
+            self.now += outcome.after or 0.0
         self.notices += outcome.notices
         if batch is not None:
             if isinstance(outcome, Rejected):
-                self.refused |= {(batch.writer, seq): outcome.reason for seq in outcome.seqs}
+                reasons = {seq: outcome.reasons.get(seq, outcome.reason) for seq in outcome.seqs}
+                self.refused |= {(batch.writer, seq): reason for seq, reason in reasons.items()}
             self._settled[batch.writer] = batch.records[-1].seq
         self._saved = protocol.saved.tree() if protocol.saved is not None else None
 
-    def _converse(self, protocol: RunProtocol, last: bytes | None) -> Retry | None:
-        while (request := protocol.next_request()) is not None:
-            assert protocol.next_request() is request
+    def _call(self, protocol: RunProtocol, batch: Batch | None) -> Outcome:
+        """Make one call of the port."""
+        protocol.begin_call(self.now, lanes_until=None if batch is None else self.now + 15.0)
+        if batch is not None:
+            protocol.take(batch)
+            names = protocol.to_look_at()
+            found = {
+                name: FileState(f"/f/{name}", 1, 1) if name.startswith("file") else "gone" for name in names
+            }
+            protocol.looked_at(found)
+        retry = self._converse(protocol)
+        if retry is not None:
+            return retry
+        if batch is not None and not self.refused:
+            there = {name for row in self.server.rows for name in row}
+            for record in batch.records:
+                if isinstance(record, Row) and record.commit:
+                    assert there >= record.data.keys(), "a row waits for something else"
+        return protocol.outcome(batch)
+
+    def _converse(self, protocol: RunProtocol) -> Retry | None:
+        while (request := protocol.next_request(self.now)) is not None:
+            assert protocol.next_request(self.now) is request
             self._steps += 1
             assert self._steps < MOST_STEPS, "it goes on for ever"
             result = self._send(request)
-            retry = protocol.answered(result, 0.0)
+            retry = protocol.answered(result, self.now)
             if retry is not None:
-                again = protocol.next_request()
+                again = protocol.next_request(self.now)
                 if request.operation == "file_stream":
                     assert again is not None
                     assert again.body == request.body, "a repeat sends other bytes"
@@ -228,6 +279,11 @@ class World:
         return None
 
     def _send(self, request: HttpRequest) -> HttpResult:
+        kind = request.operation.partition(" ")[0]
+        outage = self._outages.get(kind)
+        if outage is not None and outage.left and self._saved is not None:
+            self._outages[kind] = outage._replace(left=outage.left - 1)
+            return HttpFailure("dropped", "cut") if outage.status is None else HttpAnswer(outage.status)
         fault = self._faults.pop(0) if self._faults else Fault()
         answer = self.server.handle(request) if fault.applied else None
         if fault.kills:
@@ -243,12 +299,20 @@ def _batch(writer: str, records: Sequence[Record]) -> Batch:
 
 
 def journal_of(
-    calls: Sequence[tuple[str, int, bool]], *, resumed: bool = False, exit_code: int = 0
+    calls: Sequence[tuple[str, int, bool] | str], *, resumed: bool = False, exit_code: int = 0
 ) -> list[tuple[str, Record]]:
-    """Return a journal: a start, rows of two writers, and an end. A call is (writer, step ahead, commit)."""
+    """Return a journal: a start, rows of two writers, and an end.
+
+    A call is (writer, step ahead, commit), or the word for something else that the first writer does.
+    """
     journal: list[tuple[str, Record]] = [("w1", start_record(seq=1, resumed=resumed))]
     seqs, step = {"w1": 1, "w2": 0}, 0
-    for writer, ahead, commit in calls:
+    for call in calls:
+        if isinstance(call, str):
+            seqs["w1"] += 1
+            journal.append(("w1", _other(call, seqs["w1"])))
+            continue
+        writer, ahead, commit = call
         seqs[writer] += 1
         seq = seqs[writer]
         data = {f"{writer}-{seq}": "x" * (seq % 7)}
@@ -260,3 +324,13 @@ def journal_of(
         step += primary and commit
     journal.append(("w1", Exit(seq=seqs["w1"] + 1, time=TIME + 999, exit_code=exit_code, runtime=999.0)))
     return journal
+
+
+def _other(word: str, seq: int) -> Record:
+    """Return the record that a word stands for; alerts and files have names of their own."""
+    others: dict[str, Record] = {
+        "config": ConfigChange(seq=seq, time=TIME, update={"seq": seq}, remove=()),
+        "summary": SummaryChange(seq=seq, time=TIME, update={"best": seq}, remove=()),
+        "alert": Alert(seq=seq, time=TIME, title=f"alert{seq}", text="", level="INFO", wait_duration=0.0),
+    }
+    return others.get(word) or FileSaved(seq=seq, time=TIME, path=f"file{seq}", policy=word)

@@ -259,13 +259,17 @@ def test_a_pace_is_obeyed(wandb_server: WandbServer, run: RunRef) -> None:
     )
     assert isinstance(transport.open(run, start_record()), Delivered)
     assert slept == [0.5]
-    batch = batch_of(run, [start_record(), *rows_from(2, 2)])
+    # What goes beside the rows is left for later, and so are rows that come too soon.
+    assert isinstance(transport.deliver(batch_of(run, [start_record(), *rows_from(2, 2)])), Delivered)
+    assert wandb_server.run(run.run_id).files == {}
+    batch = batch_of(run, rows_from(4, 2, step=2))
     outcome = transport.deliver(batch)
     assert isinstance(outcome, Retry)
     assert outcome.after == 7.0
     assert "slower pace" in outcome.reason
     now[0] += 7.0
     assert isinstance(transport.deliver(batch), Delivered)
+    assert set(wandb_server.run(run.run_id).files) == {"wandb-metadata.json"}
 
 
 def test_the_server_s_words_reach_the_user(
@@ -316,19 +320,38 @@ def test_files_of_the_user_arrive(
 def test_a_dead_store_holds_no_row_up(
     wandb_server: WandbServer, transport: HttpTransport, run: RunRef, tmp_path: Path
 ) -> None:
-    """Rows arrive before the files that fail, the file is refused after some tries, and the end comes all the same."""
+    """Rows arrive at once, the files are given up after some tries, and the end comes all the same, and says so."""
     (tmp_path / "files" / "a").write_bytes(b"a")
     wandb_server.stop_uploads()
     transport.open(run, start_record())
     saved = FileSaved(seq=2, time=TIME, path="a", policy="now")
-    outcome, _ = insist(lambda: transport.deliver(batch_of(run, [start_record(), saved, *rows_from(3, 5)])))
-
+    for number in range(10):
+        records = [start_record(), saved] if number == 0 else rows_from(2 + number, 1, step=number - 1)
+        assert isinstance(transport.deliver(batch_of(run, records)), Delivered)
+        assert wandb_server.run(run.run_id).steps == list(range(number))
+    end = Exit(seq=20, time=TIME, exit_code=3, runtime=1.0)
+    outcome, _ = insist(lambda: transport.deliver(batch_of(run, [end])))
     assert isinstance(outcome, Rejected)
-    assert outcome.seqs == (2,)
-    assert "a was not uploaded" in outcome.reason
-    assert wandb_server.run(run.run_id).steps == list(range(5))
-    end = Exit(seq=8, time=TIME, exit_code=3, runtime=1.0)
+    assert outcome.seqs == (20,)
+    assert "2 files were not uploaded: upload of" in outcome.reason
+    held = wandb_server.run(run.run_id)
+    assert held.complete
+    assert held.files == {}
+
+
+def test_a_store_that_comes_back_gets_everything(
+    wandb_server: WandbServer, transport: HttpTransport, run: RunRef, tmp_path: Path
+) -> None:
+    """What was given up meanwhile is tried once more when the run ends."""
+    (tmp_path / "files" / "a").write_bytes(b"a")
+    wandb_server.stop_uploads()
+    transport.open(run, start_record())
+    saved = FileSaved(seq=2, time=TIME, path="a", policy="now")
+    for number in range(10):
+        records = [start_record(), saved] if number == 0 else rows_from(2 + number, 1, step=number - 1)
+        transport.deliver(batch_of(run, records))
     wandb_server.resume_uploads()
+    end = Exit(seq=20, time=TIME, exit_code=3, runtime=1.0)
     assert isinstance(insist(lambda: transport.deliver(batch_of(run, [end])))[0], Delivered)
     held = wandb_server.run(run.run_id)
     assert held.complete
@@ -348,6 +371,92 @@ def test_a_long_upload_shows_life(wandb_server: WandbServer, run: RunRef, tmp_pa
 
     assert len(held.files["large"]) == 3_000_000
     assert len(held.heartbeats) >= 2
+
+
+def test_uploads_leave_room_for_rows(wandb_server: WandbServer, run: RunRef, tmp_path: Path) -> None:
+    """A call that has had its time returns between two files; the next ones, and signs of life, go on with them."""
+    for number in range(6):
+        (tmp_path / "files" / f"f{number}").write_bytes(b"x" * 1000)
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    options = evolve(OPTIONS, push_every_s=15.0)
+    transport = HttpTransport(wandb_server.url, KEY, options=options, world=World(now=tick))
+    transport.open(run, start_record())
+    saved = [FileSaved(seq=2 + number, time=TIME, path=f"f{number}", policy="now") for number in range(6)]
+    assert isinstance(transport.deliver(batch_of(run, [start_record(), *saved])), Delivered)
+    held = wandb_server.run(run.run_id)
+    some = len(held.puts)
+    assert 1 < some < 7
+    assert isinstance(transport.deliver(batch_of(run, rows_from(20, 1))), Delivered)
+    assert wandb_server.run(run.run_id).steps == [0]
+    assert isinstance(transport.heartbeat(run), Delivered)
+    assert set(wandb_server.run(run.run_id).files) == {
+        *(f"f{number}" for number in range(6)),
+        "wandb-metadata.json",
+    }
+
+
+def test_a_run_that_waits_for_its_end_shows_life(
+    wandb_server: WandbServer, run: RunRef, tmp_path: Path
+) -> None:
+    """A store that asks for a long rest delays the end, which comes again soon enough to say that the run is alive."""
+    (tmp_path / "files" / "a").write_bytes(b"a")
+    now = [1e9]
+    options = evolve(OPTIONS, heartbeat_s=30.0)
+    transport = HttpTransport(wandb_server.url, KEY, options=options, world=World(now=lambda: now[0]))
+    wandb_server.faults.add([answer(503, retry_after=100)], endpoint="upload")
+    transport.open(run, start_record())
+    end = Exit(seq=3, time=TIME, exit_code=3, runtime=1.0)
+    saved = FileSaved(seq=2, time=TIME, path="a", policy="now")
+    batch = batch_of(run, [start_record(), saved, end])
+    calls = 0
+    while isinstance(outcome := transport.deliver(batch), Retry):
+        assert outcome.after is not None
+        assert outcome.after <= 30.0
+        now[0] += outcome.after
+        calls += 1
+    held = wandb_server.run(run.run_id)
+
+    assert isinstance(outcome, Delivered)
+    assert calls == 4
+    assert len(held.heartbeats) >= 3
+    assert held.complete
+    assert held.files["a"] == b"a"
+
+
+def test_a_portal_that_answers_everything(
+    wandb_server: WandbServer, transport: HttpTransport, run: RunRef
+) -> None:
+    """A page with status 200 has taken no row."""
+    transport.open(run, start_record())
+    fault = Fault(status=200, body="<html>please log in to the WiFi</html>")
+    wandb_server.faults.add([fault] * 5, endpoint="file_stream")
+    rows = rows_from(2, 20)
+    outcome, reasons = insist(lambda: transport.deliver(batch_of(run, [start_record(), *rows])))
+
+    assert isinstance(outcome, Delivered)
+    assert len(reasons) == 5
+    assert wandb_server.run(run.run_id).steps == list(range(20))
+    wandb_server.assert_clean()
+
+
+def test_an_ingress_without_its_backend(
+    wandb_server: WandbServer, transport: HttpTransport, run: RunRef
+) -> None:
+    """404 to all requests, for however long, costs no row."""
+    transport.open(run, start_record())
+    rule = wandb_server.faults.add(answer(404, body="<html>default backend - 404</html>"), times=1000)
+    rows = rows_from(2, 20)
+    batch = batch_of(run, [start_record(), *rows])
+    for _ in range(30):
+        assert isinstance(transport.deliver(batch), Retry)
+    rule.remove()
+    assert isinstance(transport.deliver(batch), Delivered)
+    assert wandb_server.run(run.run_id).steps == list(range(20))
 
 
 def test_alerts_arrive(wandb_server: WandbServer, transport: HttpTransport, run: RunRef) -> None:
@@ -556,6 +665,8 @@ def test_a_transport_is_made_from_an_address() -> None:
     assert by_name._settings().app_url == "https://x"
     assert by_url.base_url == "http://localhost:8080"
     assert by_url._settings().app_url == "http://localhost:8080"
+    same = HttpTransport.from_address(evolve(named, url="HTTPS://API.example.com"))
+    assert same._settings().app_url == "https://x"
     assert KEY not in repr(named) + repr(by_name) + repr(vars(by_name)) + repr(by_name.capabilities)
 
 
@@ -574,6 +685,8 @@ def test_an_address_needs_server_and_key() -> None:
         HttpTransport.from_address(Address(url="wandb", wandb_dir="/w", key=KEY))
     with pytest.raises(AuthenticationError, match=r"no key for https://api\.example\.com.*corelib login"):
         HttpTransport.from_address(Address(url="https://api.example.com", wandb_dir="/w"))
+    with pytest.raises(AuthenticationError, match="too short"):
+        HttpTransport.from_address(Address(url="https://api.example.com", wandb_dir="/w", key="short"))
     with pytest.raises(AuthenticationError, match="empty"):
         HttpTransport("https://api.example.com", "")
     with pytest.raises(UsageError, match="without user"):

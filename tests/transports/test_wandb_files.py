@@ -10,13 +10,14 @@ from transports.wandb_exchange import HttpAnswer, HttpFailure, LocalFile, Verdic
 from transports.wandb_files import FileState, RunFiles
 from transports.wandb_graphql import RunName, Slot
 from transports.wandb_stream import Refusal
-from transports.wandb_uploads import Upload, Uploads
+from transports.wandb_uploads import Moved, Upload, Uploads
 
 KEY = ("w", 5)
 END = ("w", 9)
 RUN = RunName("ent", "p", "r")
 OK, STORE_DOWN = HttpAnswer(200), HttpAnswer(503)
 DONE, LATER = Verdict("done"), Verdict("later", "store: HTTP 503", 3.0)
+REFUSED, DENIED = HttpAnswer(403), Verdict("slowly", "store: HTTP 403")
 FOUND = ("wandb-metadata.json", "requirements.txt")
 
 
@@ -134,6 +135,27 @@ def test_what_lies_in_the_directory_is_found_once() -> None:
     assert "wandb-metadata.json" not in files
 
 
+def broken_file() -> RunFiles:
+    """Return files of which one became shorter while it was sent."""
+    files = RunFiles()
+    files.saved("a", "live", KEY)
+    (upload,), _ = files.looked_at({"a": state(size=9)})
+    files.broken(upload, "it became shorter while it was sent")
+    assert files.asked == ("a",)
+    return files
+
+
+def test_a_file_that_changed_while_it_was_sent_goes_as_it_is_now() -> None:
+    """A shorter file is looked at again; one that is the same and yet cannot be read is refused, with the reason."""
+    files = broken_file()
+    assert looked(files, a=state(size=4, changed=2)) == (["a"], [])
+    assert files.asked == ()
+
+    refusal = Refusal((KEY,), "it became shorter while it was sent")
+    assert looked(broken_file(), a=state(size=9)) == ([], [refusal])
+    assert looked(broken_file()) == ([], [Refusal((KEY,), "a: No such file")])
+
+
 def test_what_an_earlier_process_delivered() -> None:
     """`now` is seen to; `live` goes again when it is looked at, for nobody knows how it was; `end` goes at the end."""
     files = RunFiles()
@@ -158,9 +180,28 @@ def uploads(*names: str, tries: int = 3) -> Uploads:
     return found
 
 
-def address(uploads: Uploads, **urls: str | None) -> Any:
-    slots = {name: Slot(url, {"X-Token": "t"}) for name, url in urls.items()}
-    return uploads.addressed(slots, OK)
+def address(uploads: Uploads, **urls: str | None) -> Moved:
+    return uploads.addressed({name: Slot(url, {"X-Token": "t"}) for name, url in urls.items()})
+
+
+def address_all(uploads: Uploads) -> None:
+    """Answer the question for addresses, whatever it asks for."""
+    request = uploads.next_request(RUN)
+    assert request is not None
+    assert request.operation == "CreateRunFiles"
+    assert address(uploads, **{name: f"https://store/{name}" for name in uploads.names}).refusals == ()
+
+
+def target(uploads: Uploads) -> str:
+    request = uploads.next_request(RUN)
+    assert request is not None
+    return request.target
+
+
+def not_uploaded(*names: str, why: str = "store: HTTP 503", keys: Any = None) -> tuple[Refusal, ...]:
+    said = f"{len(names)} files were" if len(names) > 1 else f"{names[0]} was"
+    found = tuple(("w", number) for number in range(len(names))) if keys is None else keys
+    return (Refusal(found, f"{said} not uploaded: {why}", names),)
 
 
 def test_addresses_are_asked_for_together() -> None:
@@ -169,19 +210,19 @@ def test_addresses_are_asked_for_together() -> None:
     request = found.next_request(RUN)
     assert request is not None
     assert request.operation == "CreateRunFiles"
-    assert address(found, a="https://store/a?s=1", b="/b") == []
+    assert address(found, a="https://store/a?s=1", b="/b") == Moved()
 
     first = found.next_request(RUN)
     assert first is not None
     assert (first.method, first.target, first.operation) == ("PUT", "https://store/a?s=1", "upload of a")
     assert first.headers == {"X-Token": "t"}
     assert not first.is_authorized
-    assert found.answered(DONE, OK) == "a"
+    assert found.answered(DONE, OK) == Moved(uploaded="a")
     second = found.next_request(RUN)
     assert second is not None
     assert second.target == "https://api.example.com/b"
     assert not second.is_authorized
-    assert found.answered(DONE, OK) == "b"
+    assert found.answered(DONE, OK) == Moved(uploaded="b")
     assert found.next_request(RUN) is None
 
 
@@ -189,7 +230,9 @@ def test_a_file_without_address() -> None:
     """One that the server does not want is let go of; one that it forgot is refused."""
     found = uploads("a", "b")
 
-    assert address(found, a=None) == [Refusal((("w", 1),), "the server gave no address for the file b")]
+    assert address(found, a=None).refusals == (
+        Refusal((("w", 1),), "b was not uploaded: the server gave no address", ("b",)),
+    )
     assert found.next_request(RUN) is None
 
 
@@ -202,49 +245,112 @@ def test_a_later_version_replaces_one_that_waits() -> None:
 
     assert request is not None
     assert request.operation == "CreateRunFiles"
+    address_all(found)
+    found.ask(Upload("a", b"new", END))
+    assert target(found) == "https://store/a"
 
 
 def test_a_failed_upload_asks_for_a_fresh_address() -> None:
-    """Addresses expire, so the next attempt begins with the question for one; so do the files behind it."""
+    """Addresses expire, so the next attempt begins with the question for one; where a store is down, for all."""
     found = uploads("a", "b")
-    address(found, a="https://store/a", b="https://store/b")
+    address_all(found)
 
-    assert found.answered(LATER, STORE_DOWN) == LATER
+    assert found.answered(LATER, STORE_DOWN) == Moved(rest=LATER)
     request = found.next_request(RUN)
     assert request is not None
     assert request.operation == "CreateRunFiles"
-    assert b'["a","b"]' in request.body  # type: ignore[operator]
+    assert b'["b","a"]' in request.body  # type: ignore[operator]
 
 
-def test_files_hold_rows_up_for_a_bounded_time() -> None:
+def test_a_file_that_is_always_refused_takes_no_other_along() -> None:
+    """It goes behind the others, which are sent at once; it alone is given up after so many tries."""
+    found = uploads("bad", "b", "c", tries=3)
+    address_all(found)
+    assert found.answered(DENIED, REFUSED) == Moved()
+    assert target(found) == "https://store/b"
+    assert found.answered(DONE, OK) == Moved(uploaded="b")
+    assert target(found) == "https://store/c"
+    assert found.answered(DONE, OK) == Moved(uploaded="c", rest=DENIED)
+
+    address_all(found)
+    assert found.answered(DENIED, REFUSED) == Moved(rest=DENIED)
+    address_all(found)
+    assert found.answered(DENIED, REFUSED) == Moved(refusals=not_uploaded("bad", why="store: HTTP 403"))
+    assert found.names == ()
+
+
+def test_many_files_that_are_refused_are_given_up_together() -> None:
+    """Each has its tries, all in the same rounds, and people are told in one line."""
+    found = uploads("a", "b", "c", tries=2)
+    address_all(found)
+    assert [found.answered(DENIED, REFUSED) for _ in "abc"] == [Moved(), Moved(), Moved(rest=DENIED)]
+    address_all(found)
+    refusals = not_uploaded("a", "b", "c", why="store: HTTP 403")
+    assert [found.answered(DENIED, REFUSED) for _ in "abc"] == [Moved(), Moved(), Moved(refusals=refusals)]
+
+
+@pytest.mark.parametrize("result", [STORE_DOWN, HttpFailure("unreachable", "refused")])
+def test_a_store_that_is_down_counts_against_the_store(result: Any) -> None:
     """After so many failures in a row all that wait are refused, later ones after one; a success forgives."""
     found = uploads("a", "b", tries=2)
-    address(found, a="https://store/a", b="https://store/b")
-    assert found.answered(LATER, STORE_DOWN) == LATER
-    address(found, a="https://store/a", b="https://store/b")
-    assert found.answered(LATER, STORE_DOWN) == [
-        Refusal((("w", 0),), "a was not uploaded: store: HTTP 503"),
-        Refusal((("w", 1),), "b was not uploaded: store: HTTP 503"),
-    ]
+    address_all(found)
+    assert found.answered(LATER, result) == Moved(rest=LATER)
+    address_all(found)
+    moved = found.answered(LATER, result)
+    assert moved == Moved(refusals=not_uploaded("b", "a", keys=(("w", 1), ("w", 0))), rest=LATER)
     found.ask(Upload("c", b"x", KEY))
-    address(found, c="https://store/c")
-    assert found.answered(LATER, STORE_DOWN) == [Refusal((KEY,), "c was not uploaded: store: HTTP 503")]
+    address_all(found)
+    assert found.answered(LATER, result).refusals == not_uploaded("c", keys=(KEY,))
     found.forgive()
     found.ask(Upload("d", b"x"))
-    address(found, d="https://store/d")
-    assert found.answered(LATER, STORE_DOWN) == LATER
-    address(found, d="https://store/d")
-    assert found.answered(DONE, OK) == "d"
+    address_all(found)
+    assert found.answered(LATER, result) == Moved(rest=LATER)
+    address_all(found)
+    assert found.answered(DONE, OK) == Moved(uploaded="d")
 
 
-def test_a_server_that_is_down_counts_against_no_file() -> None:
-    """Where nothing can be asked, nothing is refused; where the question alone fails, it is, after some tries."""
+def test_one_file_that_a_store_fails_on_is_given_up_alone() -> None:
+    """Where others succeed in between, the store is not down, and the file has its tries."""
+    found = uploads("bad", "x", tries=2)
+    address_all(found)
+    assert found.answered(LATER, STORE_DOWN) == Moved(rest=LATER)
+    address_all(found)
+    assert found.answered(DONE, OK).uploaded == "x"
+    found.ask(Upload("y", b"x"))
+    assert found.answered(LATER, STORE_DOWN) == Moved(refusals=not_uploaded("bad"), rest=LATER)
+    assert found.names == ("y",)
+
+
+def test_a_question_that_always_fails_is_given_up() -> None:
+    """Without addresses nothing can be sent: all that wait are refused after some tries, and later ones after one."""
     found = uploads("a", tries=2)
-    for _ in range(10):
-        assert found.addressed(LATER, HttpFailure("dropped", "cut")) == LATER
-        assert found.addressed(Verdict("slowly", "401"), HttpAnswer(401)) == Verdict("slowly", "401")
-    assert found.addressed(LATER, STORE_DOWN) == LATER
-    assert found.addressed(LATER, STORE_DOWN) == [Refusal((("w", 0),), "a was not uploaded: store: HTTP 503")]
+    assert found.addressed(DENIED) == Moved(rest=DENIED)
+    assert found.addressed(DENIED) == Moved(refusals=not_uploaded("a", why="store: HTTP 403"), rest=DENIED)
+    found.ask(Upload("b", b"x", KEY))
+    assert found.addressed(DENIED).refusals == not_uploaded("b", why="store: HTTP 403", keys=(KEY,))
+    found.ask(Upload("c", b"x", KEY))
+    address_all(found)
+    found.answered(DONE, OK)
+    found.ask(Upload("d", b"x", KEY))
+    assert found.addressed(DENIED) == Moved(rest=DENIED)
+
+
+def test_a_local_file_that_cannot_be_read_is_looked_at_again() -> None:
+    """It may have changed; what cannot be read time after time is refused."""
+    unreadable = HttpFailure("unusable", "it became shorter")
+    verdict = Verdict("refused", "it became shorter")
+    found = Uploads("https://api.example.com", 2)
+    upload = Upload("a", LocalFile("/f/a", 9), KEY)
+    found.ask(upload)
+    address_all(found)
+    moved = found.answered(verdict, unreadable)
+    assert moved == Moved(rest=Verdict("later", "it became shorter"), broken=upload)
+    assert found.names == ()
+    found.ask(Upload("a", LocalFile("/f/a", 4), KEY))
+    address_all(found)
+    assert found.answered(verdict, unreadable).refusals == not_uploaded(
+        "a", why="it became shorter", keys=(KEY,)
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,20 +363,19 @@ def test_a_server_that_is_down_counts_against_no_file() -> None:
 def test_a_hopeless_file_is_refused_alone(verdict: Verdict, result: Any) -> None:
     """One that is too large, or cannot be read, keeps no other from going."""
     found = uploads("a", "b")
-    address(found, a="https://store/a", b="https://store/b")
+    address_all(found)
 
-    assert found.answered(verdict, result) == [Refusal((("w", 0),), verdict.reason)]
-    request = found.next_request(RUN)
-    assert request is not None
-    assert request.target == "https://store/b"
+    assert found.answered(verdict, result) == Moved(refusals=not_uploaded("a", why=verdict.reason))
+    assert target(found) == "https://store/b"
 
 
 def test_a_refusal_of_a_store_is_tried_again() -> None:
     """Stores say 400 and 403 for what passes, such as an address that has expired."""
     found = uploads("a")
-    address(found, a="https://store/a")
+    address_all(found)
+    expired = Verdict("refused", "expired")
 
-    assert found.answered(Verdict("refused", "expired"), HttpAnswer(400)) == Verdict("refused", "expired")
+    assert found.answered(expired, HttpAnswer(400)) == Moved(rest=expired)
 
 
 def test_what_nobody_asked_for_names_nobody() -> None:
@@ -278,6 +383,4 @@ def test_what_nobody_asked_for_names_nobody() -> None:
     found = Uploads("https://api.example.com", 1)
     found.ask(Upload("config.yaml", b"x"))
 
-    assert found.addressed(LATER, STORE_DOWN) == [
-        Refusal((), "config.yaml was not uploaded: store: HTTP 503")
-    ]
+    assert found.addressed(LATER).refusals == not_uploaded("config.yaml", keys=())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from corelib.ports import Batch, Delivered, Rejected, RemoteAddress, Retry, RunRef, UpsertAnswered
+from corelib.ports import Delivered, Rejected, RemoteAddress, Retry, UpsertAnswered
 from corelib.pure.records import (
     Alert,
     ConfigChange,
@@ -23,80 +23,14 @@ from corelib.pure.records import (
     SummaryChange,
 )
 from corelib.pure.remote import LookupFailed
-from corelib.testing.specimens import TIME, header_of, rows_from, start_record
-from tests.properties.wandb_world import RUN, ModelServer, settings
+from corelib.testing.specimens import TIME, rows_from, start_record
+from tests.properties.wandb_world import RUN
+from tests.transports.wandb_talk import REMOTE, SETTINGS, Talk, deep, graphql, taken_up
 from transports.wandb_creation import Creation
 from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, HttpResult
 from transports.wandb_files import FileState
 from transports.wandb_protocol import RunProtocol
-from transports.wandb_saved import SavedRun
 from transports.wandb_stream import HISTORY, SUMMARY, Limits
-
-SETTINGS = evolve(settings(), doubts=3, upload_tries=2)
-Answers = Callable[[HttpRequest], HttpResult | None]
-
-
-def batch_of(*records: Record, writer: str = "w1", primary: bool = True, header: bool = True) -> Batch:
-    return Batch(
-        run=RUN,
-        writer=writer,
-        header=header_of(RUN, writer, primary=primary) if header else None,
-        records=records,
-    )
-
-
-def deep() -> Any:
-    tree: Any = 1
-    for _ in range(100_000):
-        tree = [tree]
-    return tree
-
-
-class Talk:
-    """A protocol and a server. `wrong` may answer in place of the server: by operation, one after the other."""
-
-    def __init__(self, saved: SavedRun | None = None, run: RunRef = RUN, **changes: Any) -> None:
-        self.server = ModelServer()
-        self.protocol = RunProtocol(run, evolve(SETTINGS, **changes), saved)
-        self.operations: list[str] = []
-        self.requests: list[HttpRequest] = []
-        self.wrong: dict[str, list[HttpResult]] = {}
-
-    def talk(self, *, alive: bool = False) -> Retry | None:
-        while (request := self.protocol.next_request(alive=alive)) is not None:
-            self.operations.append(request.operation)
-            self.requests.append(request)
-            waiting = self.wrong.get(request.operation)
-            result = waiting.pop(0) if waiting else self.server.handle(request)
-            retry = self.protocol.answered(result, 0.0)
-            if retry is not None:
-                return retry
-            alive = False
-        return None
-
-    def open(self, **start: Any) -> Any:
-        self.protocol.open(start_record(**start))
-        return self.talk() or self.protocol.outcome()
-
-    def deliver(self, *records: Record, files: Any = None, **of: Any) -> Any:
-        batch = batch_of(*records, **of)
-        self.protocol.take(batch)
-        found = files or {}
-        names = self.protocol.to_look_at()
-        if names:
-            self.protocol.looked_at({name: found.get(name, "No such file") for name in names})
-        return self.talk() or self.protocol.outcome(batch)
-
-    def begun(self) -> Talk:
-        assert isinstance(self.open(), Delivered)
-        assert isinstance(self.deliver(start_record()), Delivered)
-        self.operations.clear()
-        return self
-
-
-def graphql(data: Any) -> HttpAnswer:
-    return HttpAnswer(200, {}, json.dumps({"data": data}).encode())
-
 
 # ------------------------------------------------------------------------------------------------------------- opening
 
@@ -183,20 +117,41 @@ def test_opening_waits_for_a_server_that_may_come_back(answer: HttpResult) -> No
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-def test_opening_gives_up_what_stays_doubtful(resumed: bool) -> None:
-    """After some tries the run is refused, with everything in it; to open it again is a new attempt."""
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HttpAnswer(200, {}, b'{"errors":[{"message":"it broke"}]}'),
+        HttpAnswer(404),
+        HttpAnswer(409, {}, b"<html>conflict</html>"),
+        graphql({"upsertBucket": {"bucket": None}, "model": 7}),
+    ],
+)
+def test_opening_waits_where_nothing_is_final(resumed: bool, answer: HttpResult) -> None:
+    """Errors in an answer may pass, and whoever answers in place of the server says nothing of runs."""
     talk = Talk()
     talk.server.exists = True
-    operation = "RunResumeStatus" if resumed else "UpsertBucket"
-    gone = HttpAnswer(200, {}, b'{"errors":[{"message":"it broke"}]}')
-    talk.wrong[operation] = [gone] * 3
-    assert isinstance(talk.open(resumed=resumed), Retry)
-    assert isinstance(talk.open(resumed=resumed), Retry)
-    outcome = talk.open(resumed=resumed)
-
-    assert outcome == Rejected(reason=f"{operation} at api.example.com: it broke")
-    assert talk.deliver(start_record(), *rows_from(2, 1)) == outcome
+    talk.wrong["RunResumeStatus" if resumed else "UpsertBucket"] = [answer] * 20
+    for _ in range(20):
+        outcome = talk.open(resumed=resumed)
+        assert isinstance(outcome, Retry)
+        assert outcome.after == 15.0
     assert isinstance(talk.open(resumed=resumed), Delivered)
+
+
+@pytest.mark.parametrize("status", [200, 409, 410])
+def test_opening_gives_up_a_run_that_was_deleted(status: int) -> None:
+    """Where the server says so, again and again, the run is refused; to open it again is a new attempt."""
+    talk = Talk()
+    gone = HttpAnswer(status, {}, b'{"errors":[{"message":"it was created and deleted"}]}')
+    talk.wrong["UpsertBucket"] = [gone] * 3
+    assert isinstance(talk.open(), Retry)
+    assert isinstance(talk.open(), Retry)
+    outcome = talk.open()
+
+    assert isinstance(outcome, Rejected)
+    assert "it was created and deleted" in outcome.reason
+    assert talk.deliver(start_record(), *rows_from(2, 1)) == outcome
+    assert isinstance(talk.open(), Delivered)
 
 
 def test_a_config_that_cannot_be_sent_refuses_the_run() -> None:
@@ -349,7 +304,7 @@ def test_a_run_that_is_to_stop() -> None:
     assert talk.deliver(*rows_from(3, 1, step=1)).stop
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"<html>", b'{"stopped":"yes"}'])
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"OK", b'{"stopped":"yes"}'])
 def test_any_success_of_a_push_will_do(body: bytes) -> None:
     """Whatever stands in the answer, the rows have arrived."""
     talk = Talk().begun()
@@ -358,6 +313,27 @@ def test_any_success_of_a_push_will_do(body: bytes) -> None:
 
     assert isinstance(outcome, Delivered)
     assert not outcome.stop
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        HttpAnswer(200, {}, b"\n <!DOCTYPE html><html>Log in to the WiFi</html>"),
+        HttpAnswer(200, {"content-type": "Text/HTML; charset=utf-8"}, b"welcome"),
+    ],
+)
+def test_a_web_page_is_not_the_answer_to_a_push(page: HttpAnswer) -> None:
+    """Where a portal answers in place of the server, no row has arrived: it comes again, slowly."""
+    talk = Talk().begun()
+    talk.wrong["file_stream"] = [page] * 10
+    rows = rows_from(2, 2)
+    for _ in range(10):
+        outcome = talk.deliver(*rows)
+        assert isinstance(outcome, Retry)
+        assert outcome.after == 15.0
+        assert "not the server's" in outcome.reason
+    assert isinstance(talk.deliver(*rows), Delivered)
+    assert len(talk.server.rows) == 2
 
 
 def test_a_sign_of_life_is_an_empty_push() -> None:
@@ -456,11 +432,95 @@ def test_large_pushes_wait_for_a_server_that_is_down() -> None:
     assert len({request.body for request in talk.requests if len(request.body) > 300_000}) == 1  # type: ignore[arg-type]
 
 
-def test_a_stream_that_is_gone_is_given_up_after_some_tries() -> None:
+@pytest.mark.parametrize("status", [404, 405, 409, 410, 418, 501])
+def test_a_stream_that_is_not_found_is_tried_as_long_as_the_run_is_there(status: int) -> None:
+    """An ingress without its backend says 404: the run is asked for, and the same push comes again, without end."""
+    talk = Talk().begun()
+    talk.wrong["file_stream"] = [HttpAnswer(status)] * 50
+    rows = rows_from(2, 2)
+    talk.operations.clear()
+    for _ in range(50):
+        outcome = talk.deliver(*rows)
+        assert isinstance(outcome, Retry)
+        assert outcome.after == 15.0
+        assert f"HTTP {status}" in outcome.reason
+    assert talk.operations == ["file_stream", "UpsertBucket"] * 50
+    assert {name: value for name, value in talk.server.upserts[-1].items() if value is not None} == {
+        "id": "s1",
+        "name": "r1",
+        "project": "p",
+        "entity": "ent",
+    }
+    assert isinstance(talk.deliver(*rows), Delivered)
+    assert len(talk.server.rows) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HttpAnswer(404, {}, b"<html>default backend - 404</html>"),
+        HttpAnswer(409),
+        HttpAnswer(401),
+        HttpAnswer(503),
+        HttpFailure("dropped", "cut"),
+        HttpAnswer(200, {}, b'{"errors":[{"message":"too many connections"}]}'),
+    ],
+)
+def test_a_run_that_cannot_be_asked_for_is_not_gone(answer: HttpResult) -> None:
+    """Where nobody knows, the rows stay pending."""
+    talk = Talk().begun()
+    talk.wrong["file_stream"] = [HttpAnswer(404)] * 20
+    talk.wrong["UpsertBucket"] = [answer] * 20
+    rows = rows_from(2, 2)
+    for _ in range(20):
+        assert isinstance(talk.deliver(*rows), Retry)
+    assert isinstance(talk.deliver(*rows), Delivered)
+
+
+def test_a_stream_is_tried_without_end_where_the_run_has_no_key() -> None:
+    """Without the server's key an upsert would create the run anew, so nothing is asked."""
+    talk = Talk()
+    project = {"name": "p", "entity": {"name": "ent"}}
+    talk.wrong["UpsertBucket"] = [graphql({"upsertBucket": {"bucket": {"name": "r1", "project": project}}})]
+    talk.open()
+    talk.wrong["file_stream"] = [HttpAnswer(404)] * 20
+    talk.operations.clear()
+    for _ in range(20):
+        assert isinstance(talk.deliver(start_record(), *rows_from(2, 1)), Retry)
+    assert set(talk.operations) == {"file_stream"}
+
+
+def test_a_run_that_has_moved_is_followed() -> None:
+    """The same bytes go to where the server says that the run is now."""
+    talk = Talk().begun()
+    talk.wrong["file_stream"] = [HttpAnswer(404)]
+    project = {"name": "new", "entity": {"name": "ent"}}
+    bucket = {"id": "s1", "name": "r1", "project": project}
+    talk.wrong["UpsertBucket"] = [graphql({"upsertBucket": {"bucket": bucket}})]
+    assert isinstance(talk.deliver(*rows_from(2, 1)), Retry)
+    assert isinstance(talk.deliver(*rows_from(2, 1)), Delivered)
+    first, _, second = talk.requests[-3:]
+    assert second.target == "/files/ent/new/r1/file_stream"
+    assert first.body == second.body
+
+
+def test_a_push_that_cannot_be_made_is_given_up_after_some_tries() -> None:
+    """What never leaves this machine costs its rows, and not the others."""
+    talk = Talk().begun()
+    talk.wrong["file_stream"] = [HttpFailure("unforeseen", "it cannot be sent (RuntimeError)")] * 3
+    rows = rows_from(2, 2)
+    assert isinstance(talk.deliver(*rows), Retry)
+    assert isinstance(talk.deliver(*rows), Retry)
+    assert talk.deliver(*rows) == Rejected(reason="it cannot be sent (RuntimeError)", seqs=(2, 3))
+    assert isinstance(talk.deliver(*rows_from(4, 1, step=2)), Delivered)
+
+
+def test_a_run_that_is_gone_is_given_up_after_some_tries() -> None:
     """Its rows are refused with the reason, later ones after one attempt, until it is there again."""
     talk = Talk().begun()
     talk.deliver(*rows_from(2, 1))
     talk.wrong["file_stream"] = [HttpAnswer(404, {}, b'{"error":"run not found"}')] * 4
+    talk.wrong["UpsertBucket"] = [HttpAnswer(404, {}, b'{"errors":[{"message":"no such run"}]}')] * 4
     first, second = rows_from(3, 2, step=1), rows_from(5, 1, step=3)
     assert isinstance(talk.deliver(*first), Retry)
     assert isinstance(talk.deliver(*first), Retry)
@@ -515,7 +575,8 @@ def test_a_row_that_is_too_long_is_refused_before_it_is_sent() -> None:
     assert isinstance(outcome, Rejected)
     assert outcome.seqs == (2,)
     assert "longer than the 200" in outcome.reason
-    assert any("a summary of" in notice for notice in outcome.notices)
+    assert outcome.notices == ("the summary is larger than the server takes, so it goes without text",)
+    assert json.loads(talk.server.lines[SUMMARY][0])["_step"] == 1
     assert [row["_step"] for row in talk.server.rows] == [1]
 
 
@@ -539,24 +600,8 @@ def test_a_refused_change_is_named(answer: HttpResult) -> None:
     assert outcome.seqs == (2,)
     assert len(talk.server.rows) == 1
     assert talk.deliver(ConfigChange(seq=4, time=TIME, update={"x": 2}, remove=())) == Delivered(
-        remote=outcome_remote()
+        remote=REMOTE
     )
-
-
-def outcome_remote() -> RemoteAddress:
-    return RemoteAddress("ent", "p", "r1", None, "https://example.com/ent/p/runs/r1")
-
-
-def test_a_change_waits_for_a_busy_server() -> None:
-    """The rows have gone already, and do not go again."""
-    talk = Talk().begun()
-    talk.wrong["UpsertBucket"] = [HttpAnswer(503)]
-    records = (ConfigChange(seq=2, time=TIME, update={"x": 1}, remove=()), *rows_from(3, 1))
-
-    assert isinstance(talk.deliver(*records), Retry)
-    assert isinstance(talk.deliver(*records), Delivered)
-    assert talk.operations.count("file_stream") == 1
-    assert len(talk.server.rows) == 1
 
 
 @pytest.mark.parametrize(
@@ -564,7 +609,6 @@ def test_a_change_waits_for_a_busy_server() -> None:
     [
         ([HttpAnswer(400)], "HTTP 400"),
         ([graphql({"notifyScriptableRunAlert": {"success": False}})], "did not take the alert"),
-        ([HttpAnswer(404)] * 3, "HTTP 404"),
     ],
 )
 def test_a_refused_alert_is_named(answers: Sequence[HttpResult], words: str) -> None:
@@ -573,8 +617,6 @@ def test_a_refused_alert_is_named(answers: Sequence[HttpResult], words: str) -> 
     talk.wrong["NotifyScriptableRunAlert"] = list(answers)
     alert = Alert(seq=2, time=TIME, title="Look", text="x", level="INFO", wait_duration=0.0)
     outcome = talk.deliver(alert)
-    while isinstance(outcome, Retry):
-        outcome = talk.deliver(alert)
 
     assert outcome.seqs == (2,)
     assert words in outcome.reason
@@ -595,44 +637,16 @@ def test_files_are_announced_with_the_next_push() -> None:
     assert "m/w.bin" in talk.server.pushes[-1]["uploaded"]
 
 
-def test_a_store_that_is_down_refuses_files_and_no_rows() -> None:
-    """After some tries the file is refused, and told of; the rows have gone before."""
-    talk = Talk().begun()
-    talk.wrong["upload of a"] = [HttpAnswer(503)] * 9
-    records = (FileSaved(seq=2, time=TIME, path="a", policy="now"), *rows_from(3, 1))
-    state = {"a": FileState("/f/a", 1, 1)}
-
-    assert isinstance(talk.deliver(*records, files=state), Retry)
-    assert len(talk.server.rows) == 1
-    outcome = talk.deliver(*records, files=state)
-    assert isinstance(outcome, Rejected)
-    assert outcome.seqs == (2,)
-    assert "upload of a at up: HTTP 503" in outcome.reason
-
-
 def test_documents_that_fail_are_told_of() -> None:
     """No record asked for them, so a notice says it, once."""
     talk = Talk().begun()
     talk.wrong["upload of config.yaml"] = [HttpAnswer(413)]
     outcome = talk.deliver(Exit(seq=2, time=TIME, exit_code=0, runtime=1.0))
 
-    assert outcome.notices == ("Something was not delivered: upload of config.yaml at up: HTTP 413",)
+    assert outcome.notices == (
+        "Something was not delivered: config.yaml was not uploaded: upload of config.yaml at up: HTTP 413",
+    )
     assert talk.server.complete == 0
-
-
-@pytest.mark.parametrize(
-    ("answer", "after"), [(HttpAnswer(401), 15.0), (HttpAnswer(503), None), (HttpAnswer(404), 15.0)]
-)
-def test_the_question_for_addresses_is_asked_again(answer: HttpResult, after: float | None) -> None:
-    """Slowly where somebody has to mend something, soon where the server is busy."""
-    talk = Talk().begun()
-    talk.wrong["CreateRunFiles"] = [answer]
-    saved = FileSaved(seq=2, time=TIME, path="a", policy="now")
-    outcome = talk.deliver(saved, files={"a": FileState("/f/a", 1, 1)})
-
-    assert isinstance(outcome, Retry)
-    assert outcome.after == after
-    assert isinstance(talk.deliver(saved), Delivered)
 
 
 def test_our_documents_do_not_replace_those_of_the_user() -> None:
@@ -737,19 +751,6 @@ def test_a_repeated_end_is_not_sent_again() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- continuing
-
-
-def taken_up(talk: Talk, *known: Record, **changes: Any) -> Talk:
-    """Return another process that goes on where this one stopped."""
-    assert talk.protocol.saved is not None
-    saved = SavedRun.read(json.loads(json.dumps(talk.protocol.saved.tree())))
-    new = Talk(saved, **changes)
-    new.server = talk.server
-    if known:
-        new.protocol.rebuild(batch_of(*known))
-    assert new.open() == Delivered(remote=outcome_remote())
-    assert new.operations == []
-    return new
 
 
 def test_a_new_process_goes_on_without_asking() -> None:

@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 
 from corelib.errors import UsageError
 from transports.wandb_graphql import RunName
-from transports.wandb_saved import SavedRun
+from transports.wandb_saved import Owed, SavedRun
 from transports.wandb_stream import LINE_FILES
 
 texts = st.text(max_size=8)
+some_texts = st.lists(texts, max_size=3).map(tuple)
+owed = st.builds(
+    Owed,
+    description=st.booleans(),
+    alerts=st.lists(st.tuples(texts, st.integers(0, 2**40)), max_size=3).map(tuple),
+    files=some_texts,
+    losses=st.lists(st.tuples(texts, some_texts), max_size=3).map(tuple),
+)
 saved_runs = st.builds(
     SavedRun,
     run=st.builds(RunName, texts, texts, texts),
@@ -24,6 +32,7 @@ saved_runs = st.builds(
     uploaded=st.lists(texts, max_size=3).map(tuple),
     complete=st.booleans(),
     encoding=st.sampled_from((None, "gzip", "zstd")),
+    owed=owed,
 )
 SOUND = SavedRun(run=RunName("e", "p", "r"), offsets=dict.fromkeys(LINE_FILES, 1)).tree()
 
@@ -37,7 +46,20 @@ def test_reading_undoes_writing(saved: SavedRun) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2},
+        {"version": 3},
+        {"version": 0},
+        {"version": True},
+        {"version": None},
+        {"owed": None},
+        {"owed": {}},
+        {"owed": {**SOUND["owed"], "description": 1}},
+        {"owed": {**SOUND["owed"], "alerts": [["w1"]]}},
+        {"owed": {**SOUND["owed"], "alerts": [["w1", True]]}},
+        {"owed": {**SOUND["owed"], "alerts": ["w1"]}},
+        {"owed": {**SOUND["owed"], "files": "a"}},
+        {"owed": {**SOUND["owed"], "losses": [["why"]]}},
+        {"owed": {**SOUND["owed"], "losses": [["why", "a"]]}},
+        {"owed": {**SOUND["owed"], "losses": [[7, []]]}},
         {"run": None},
         {"run": ["e", "p"]},
         {"run": ["e", "p", 7]},
@@ -59,6 +81,14 @@ def test_half_a_cursor_is_an_error(changes: dict[str, Any]) -> None:
     assert SavedRun.read(SOUND).offsets == SOUND["offsets"]
     with pytest.raises(UsageError, match="cannot be understood"):
         SavedRun.read({**SOUND, **changes})
+
+
+def test_what_was_saved_before_lanes_is_read() -> None:
+    """Then nothing was answered that was still owed."""
+    tree = {**SOUND, "version": 1}
+    del tree["owed"]
+
+    assert SavedRun.read(tree).owed == Owed()
 
 
 def test_a_saved_run_is_a_known_bucket() -> None:

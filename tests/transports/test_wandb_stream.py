@@ -160,17 +160,58 @@ def test_no_push_is_larger_than_the_limit(lines: list[tuple[str, int]], push_byt
 # -------------------------------------------------------------------------------------------------- what is not taken
 
 
-def test_a_push_that_is_too_large_is_halved_for_good() -> None:
-    """After 413 pushes are smaller, and stay so."""
-    found = stream(8)
+def test_a_push_that_is_too_large_is_halved_for_long() -> None:
+    """After 413 pushes are smaller; after many that were taken a larger one is tried, each time after more."""
+    found = stream(30_000, push_bytes=4000)
     first = push_of(found)
     assert found.too_large(first, "HTTP 413") is None
     second = push_of(found)
-
     assert 0 < second.items < first.items
-    assert len(second.body) <= len(first.body) // 2
-    found.taken(second)
-    assert len(push_of(found).body) <= len(first.body) // 2
+    assert len(second.body) <= 2000
+
+    taken = [0]
+    while found.has_lines:
+        push = push_of(found)
+        if len(push.body) > 2000:
+            found.too_large(push, "HTTP 413")
+            taken.append(0)
+            continue
+        found.taken(push)
+        taken[-1] += 1
+    assert taken[:3] == [16, 32, 64]
+    assert found.offsets[HISTORY] == 30_000
+
+
+def test_a_size_that_is_taken_again_grows_to_the_limit() -> None:
+    """A proxy that was mended is used as it is."""
+    found = stream(20_000, push_bytes=4000)
+    found.too_large(push_of(found), "HTTP 413")
+    sizes = []
+    while found.has_lines:
+        push = push_of(found)
+        sizes.append(len(push.body))
+        found.taken(push)
+    assert max(sizes[:16]) <= 2000
+    assert 3500 < max(sizes[17:]) <= 4000
+
+
+def test_the_limits_are_those_of_the_protocol() -> None:
+    """A line of 10 MiB less 100 KiB, a push of 10 MiB: what the reference keeps to."""
+    assert Limits() == Limits(line_bytes=10_383_360, push_bytes=10_485_760)
+
+
+def test_more_than_a_push_may_hold_goes_in_two() -> None:
+    """With the limits as they are, no push is larger than 10 MiB, and a line as long as can be goes alone."""
+    found = stream()
+    assert found.add(HISTORY, b"1" * 10_383_361, (KEY,)) is not None
+    for length in (10_383_360, 6_000_000, 4_400_000, 200_000):
+        assert found.add(HISTORY, b"1" * length, ()) is None
+    pushes = []
+    while found.has_lines:
+        push = push_of(found)
+        pushes.append((push.items, len(push.body) <= 10 * 1024 * 1024))
+        found.taken(push)
+    assert pushes == [(1, True), (2, True), (1, True)]
 
 
 def test_a_push_that_does_not_get_through_is_halved_until_one_does() -> None:
