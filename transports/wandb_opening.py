@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from corelib.ports import RunRef
+from corelib.pure.parts import Base
 from transports.wandb_documents import ProtocolSettings
 from transports.wandb_exchange import HttpRequest, HttpResult, Verdict
 from transports.wandb_graphql import Bucket, Reader, features_request, upsert_request
@@ -28,12 +29,19 @@ class Opening:
     Args:
         run: the address of the run.
         resumed: it continues a run that the server holds.
+        base: where its lines begin; None: behind those that the server holds.
         variables: how the run is described.
         settings: the settings of the transport.
     """
 
     def __init__(
-        self, run: RunRef, *, resumed: bool, variables: Mapping[str, Any], settings: ProtocolSettings
+        self,
+        run: RunRef,
+        *,
+        resumed: bool,
+        base: Base | None,
+        variables: Mapping[str, Any],
+        settings: ProtocolSettings,
     ) -> None:
         self.variables = dict(variables)
         self.offsets: dict[str, int] = {}
@@ -44,6 +52,7 @@ class Opening:
         self._run = run
         self._resumed = resumed
         self._settings = settings
+        self._base = base
         self._lines: Lines | None = None if resumed else Lines(0, 0, 0, "")
 
     def next_request(self) -> HttpRequest:
@@ -83,7 +92,8 @@ class Opening:
         return None
 
     def _go_on_behind(self, lines: Lines) -> None:
-        self.offsets = {HISTORY: lines.history, EVENTS: lines.events, CONSOLE: lines.console}
+        base = self._base or lines
+        self.offsets = {HISTORY: base.history, EVENTS: base.events, CONSOLE: base.console}
         if lines.storage_id:
             self.variables["id"] = lines.storage_id
         else:

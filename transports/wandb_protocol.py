@@ -31,6 +31,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from attrs import evolve
 
 from corelib.ports import Batch, Delivered, Outcome, Rejected, RemoteAddress, Retry, RunRef
+from corelib.pure.parts import base_of
 from corelib.pure.records import RunStart
 from transports.wandb_answers import judge_push, says_gone, says_stop
 from transports.wandb_documents import ProtocolSettings, run_url, stream_target
@@ -248,6 +249,7 @@ class RunProtocol:
             self._opening = Opening(
                 self._run,
                 resumed=start.resumed,
+                base=base_of(start.config, start.writer),
                 variables={**variables, **address},
                 settings=self._settings,
             )

@@ -226,7 +226,7 @@ def _start(
     journal = start = None
     if made is not None:
         fields = _start_fields(beginning, decision, destination.mode, has_backlog=has_backlog)
-        journal, start = _open_journal(plan, made, fields, undo)
+        journal, start = _open_journal(plan, made, {**fields, "writer": plan.writer}, undo)
         undo.callback(detach_log, report)
         attach_log(report, made.paths)
 
@@ -336,8 +336,10 @@ def _start_fields(
     beginning: Beginning, decision: Decision, mode: str, *, has_backlog: bool = False
 ) -> dict[str, Any]:
     settings = beginning.settings
-    # A generated id means no earlier run, wherever one asks.
-    is_open = decision.run_id != beginning.fresh_id and (mode == "offline" or has_backlog)
+    # A generated id means no earlier run, wherever one asks; where a run goes on is known when its turn has come.
+    is_open = decision.run_id != beginning.fresh_id and (
+        mode == "offline" or has_backlog or decision.action == "resumed"
+    )
     return {
         "project": _project(settings),
         "entity": settings.entity,

@@ -2,11 +2,14 @@
 
 Law: a run that was recorded while no server was asked keeps the words of its call in `RunStart.deferred`, and what the
 server knows when the run is delivered decides as the table of `corelib.pure.resume_table` does. Under `allow` and
-`auto` it goes on behind what is there (R5, R23), as every part does that continues another one of this machine; under
-`never` it is refused (R15); else it is new. Nothing stored is overwritten over a decision that nobody could take.
+`auto` it goes on behind what is there (R5, R23), as every part does that continues another one; under `never` it is
+refused (R15); else it is new. Nothing stored is overwritten over a decision that nobody could take, and a part whose
+beginning is not there waits for it.
 
 A run that goes on keeps its records and their numbers. Its steps and its runtime are moved behind what is there; its
-config and its summary are laid over what is stored.
+config and its summary are laid over what is stored. Where it begins is noted in the stored config, as
+`corelib.pure.parts` says, so the decision comes out the same however often it is taken, by whomever, with a cursor or
+without.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, Final, TypeAlias
 from attrs import evolve, field, frozen
 
 from corelib.pure.outcomes import Rejected, Retry
+from corelib.pure.parts import Base, base_of, with_base, with_bases_of
 from corelib.pure.records import Exit, Record, Row, RunStart
 from corelib.pure.remote import (
     Answer,
@@ -39,12 +43,14 @@ class Continuation:
     """What a run takes over from the one that it goes on behind.
 
     Args:
+        resumed: there is something that it goes on behind.
         step_shift: how many steps its own are moved on.
         runtime_shift: how many seconds its own runtime is moved on.
         config, summary: what is stored; the run's own values are laid over it.
         tags, notes, name: what is stored; it holds where the run says nothing itself.
     """
 
+    resumed: bool = True
     step_shift: int = 0
     runtime_shift: float = 0.0
     config: Mapping[str, Any] = field(factory=dict)
@@ -55,7 +61,7 @@ class Continuation:
 
 
 Verdict: TypeAlias = Continuation | Retry | Rejected | None
-"""What follows: go on behind what is there, ask again, deliver nothing, or (None) begin as recorded."""
+"""What follows: go on as it says, ask again, deliver nothing, or (None) begin as recorded."""
 
 
 def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
@@ -77,22 +83,49 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
             "changed there; `corelib sync --id` delivers under another id"
         )
     if not isinstance(answer, Started):
-        return None
-    if start.deferred == "never" and not start.resumed:
+        return _first(start, run_id)
+    remote = answer.remote
+    noted = base_of(remote.config, start.writer)
+    if start.deferred == "never" and not start.resumed and noted is None:
         where = f" ({answer.remote.where})" if answer.remote.where else ""
         return Rejected(
             reason=f"resume='never', but run {run_id} exists{where}; `corelib sync --id` delivers under another id"
         )
-    remote = answer.remote
+    base = noted or Base(
+        history=remote.history_lines,
+        events=remote.events_lines,
+        console=remote.console_lines,
+        step=max(starting_step(remote), start.starting_step),
+        runtime=max(runtime_offset(remote), start.runtime_offset),
+    )
     return Continuation(
-        step_shift=max(starting_step(remote) - start.starting_step, 0),
-        runtime_shift=max(runtime_offset(remote) - start.runtime_offset, 0.0),
-        config=remote.config,
+        step_shift=max(base.step - start.starting_step, 0),
+        runtime_shift=max(base.runtime - start.runtime_offset, 0.0),
+        config=_noted(remote.config, start, base),
         summary=remote.summary,
         tags=remote.tags,
         notes=remote.notes,
         name=remote.name,
     )
+
+
+def _first(start: RunStart, run_id: str) -> Verdict:
+    """Return what follows where nothing is there."""
+    if start.resumed:
+        behind = f"it continues {start.previous}" if start.previous else "it continues another part"
+        return Retry(
+            reason=f"run {run_id} is not there, and {behind}, which is to be delivered first; `corelib sync --id` "
+            "delivers it by itself, under another id",
+            after=ASK_AGAIN_S,
+        )
+    if start.writer is None:
+        return None
+    base = Base(step=start.starting_step, runtime=start.runtime_offset)
+    return Continuation(resumed=False, config=_noted({}, start, base))
+
+
+def _noted(config: Mapping[str, Any], start: RunStart, base: Base) -> Mapping[str, Any]:
+    return config if start.writer is None else with_base(config, start.writer, base)
 
 
 def continued(record: Record, continuation: Continuation) -> Record:
@@ -105,10 +138,10 @@ def continued(record: Record, continuation: Continuation) -> Record:
         return record
     return evolve(
         record,
-        resumed=True,
+        resumed=continuation.resumed,
         starting_step=record.starting_step + continuation.step_shift,
         runtime_offset=record.runtime_offset + continuation.runtime_shift,
-        config=merged_config(continuation.config, record.config),
+        config=with_bases_of(merged_config(continuation.config, record.config), continuation.config),
         summary={**continuation.summary, **record.summary},
         tags=record.tags or continuation.tags,
         notes=continuation.notes if record.notes is None else record.notes,

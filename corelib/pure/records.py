@@ -55,9 +55,9 @@ class RunStart:
 
     `starting_step` and `runtime_offset` (seconds) continue an earlier run; `previous` names the run directory that
     this one continues, or None; `decision` is the sentence that says why the run was started, resumed or overwritten.
-    `deferred` is the `resume=` of a call that named an id while no server was asked: `corelib.pure.deferral` decides
-    when the run is delivered to one. None: nothing is left to decide. `host` is that of the header, for those who
-    get no header. `commit` and `remote` (without credentials) are of the git repository that the program lies in, and
+    `deferred` is the `resume=` of a call of which something is left to decide when the run is delivered, as
+    `corelib.pure.deferral` does; None: nothing is. `host` and `writer` are those of the header, for those who get no
+    header. `commit` and `remote` (without credentials) are of the git repository that the program lies in, and
     `code_path` is its path there.
     """
 
@@ -85,6 +85,7 @@ class RunStart:
     commit: str | None = None
     remote: str | None = None
     code_path: str | None = None
+    writer: str | None = None
 
 
 @frozen(kw_only=True)

@@ -53,7 +53,7 @@ class DeferredDecision:
         if isinstance(verdict, (Retry, Rejected)):
             return verdict
         self.is_open, self.continuation = False, verdict
-        if verdict is not None:
+        if verdict is not None and verdict.resumed and not self._start.resumed:
             self._calls.tell(
                 f"run {self._run.run_id} exists and was recorded with resume={self._start.deferred!r}, so it goes on "
                 f"there at step {self.start.starting_step}."

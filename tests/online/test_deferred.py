@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,66 @@ def test_syncing_again_changes_nothing(server: WandbServer) -> None:
 
     for paths in ((), (directory,), ()):
         synced(server, *paths)
+
+    assert steps(server.run("abc")) == [*STORED, (3, 10), (4, 11), (5, 12)]
+
+
+def forget_cursors(root: Path) -> None:
+    for path in root.rglob("cursor-*.json"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "stored"])
+def test_who_has_lost_the_cursor_repeats_what_it_did(
+    server: WandbServer, tmp_path: Path, is_there: bool
+) -> None:
+    """A lost cursor, and a copy of the directory that was made before: the same lines come again, and no others."""
+    server.allow("offset-back")
+    if is_there:
+        seed(server)
+    record(resume="allow")
+    record(resume="allow")
+    copy = tmp_path / "copy"
+    shutil.copytree("wandb", copy / "wandb", symlinks=True)
+    synced(server)
+    expected = steps(server.run("abc"))
+
+    forget_cursors(tmp_path)
+    synced(server)
+    synced(server, copy / "wandb")
+
+    assert steps(server.run("abc")) == expected
+    assert [value for _, value in expected] == [*([0, 1, 2] if is_there else []), 10, 11, 10, 11]
+    assert [step for step, _ in expected] == list(range(len(expected)))
+
+
+def test_a_part_waits_for_the_one_before_it(server: WandbServer, tmp_path: Path) -> None:
+    """A part whose beginning the server does not have stays pending, and nothing is overwritten when it comes."""
+    first = record(resume="allow")
+    record(resume="allow")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(first, elsewhere)
+
+    lone = synced(server, patience_s=0.5)
+    shutil.move(elsewhere, first)
+    both = synced(server)
+
+    assert (lone.outcome, both.outcome) == ("pending", "delivered")
+    assert steps(server.run("abc")) == [(0, 10), (1, 11), (2, 10), (3, 11)]
+
+
+def test_a_resumed_run_whose_cursor_is_lost_doubles_nothing(
+    server: WandbServer, program: Program, tmp_path: Path
+) -> None:
+    """Online as well: a courier that finds no cursor of a resumed run begins at the same line as the one before it."""
+    server.allow("offset-back")
+    seed(server)
+    for value in (10, 11, 12):
+        with program.init(id="abc", resume="must", settings={"x_push_interval": 0.1}) as run:
+            run.log({"loss": value})
+    forget_cursors(tmp_path)
+
+    synced(server)
 
     assert steps(server.run("abc")) == [*STORED, (3, 10), (4, 11), (5, 12)]
 

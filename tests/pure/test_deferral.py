@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from corelib.pure.deferral import ASK_AGAIN_S, Continuation, continued, decide
 from corelib.pure.outcomes import Rejected, Retry
+from corelib.pure.parts import base_of
 from corelib.pure.records import Exit, Row, RunStart
 from corelib.pure.remote import (
     Absent,
@@ -76,7 +77,9 @@ def test_a_run_goes_on_behind_what_is_there() -> None:
 
 def test_a_part_goes_on_behind_the_part_that_was_moved() -> None:
     """A part that continues another one of this machine is moved as far as that one was, and no further."""
-    part = offline("must", resumed=True, starting_step=10, runtime_offset=20.0, summary={"acc": 0.9})
+    part = offline(
+        "must", resumed=True, starting_step=10, runtime_offset=20.0, summary={"acc": 0.9}, previous="part-1"
+    )
     verdict = decide(part, "abc", Started(FOUND))
     assert isinstance(verdict, Continuation)
 
@@ -84,7 +87,34 @@ def test_a_part_goes_on_behind_the_part_that_was_moved() -> None:
     begun = continued(part, verdict)
     assert isinstance(begun, RunStart)
     assert begun.summary["acc"] == 0.9
-    assert decide(part, "abc", Absent()) is None
+    waiting = decide(part, "abc", Absent())
+    assert isinstance(waiting, Retry)
+    assert "part-1" in waiting.reason
+    anywhere = decide(evolve(part, previous=None), "abc", Created())
+    assert isinstance(anywhere, Retry)
+    assert "another part" in anywhere.reason
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("policy", ["allow", "auto", "never"])
+@given(remote_runs())
+def test_a_decision_comes_out_the_same_when_it_is_taken_again(
+    policy: str, resumed: bool, remote: RemoteRun
+) -> None:
+    """Who has lost the cursor, or has a copy, finds in the stored config where the part began, whatever came since."""
+    start = offline(policy, writer="w1", resumed=resumed)
+    answer: Answer = Started(remote) if resumed or policy != "never" else Absent()
+    first = decide(start, "abc", answer)
+    assert isinstance(first, Continuation)
+    begun = continued(start, first)
+    assert isinstance(begun, RunStart)
+    later = evolve(remote, config=begun.config, last_step=10**6, history_lines=10**7, history_runtime=1e9)
+
+    again = decide(start, "abc", Started(later))
+
+    assert isinstance(again, Continuation)
+    assert (again.step_shift, again.runtime_shift) == (first.step_shift, pytest.approx(first.runtime_shift))
+    assert base_of(continued(start, again).config, "w1") == base_of(begun.config, "w1")  # type: ignore[union-attr]
 
 
 @given(starts(), remote_runs(), records())
@@ -101,7 +131,7 @@ def test_nothing_is_moved_back_and_nothing_else_is_changed(
     assert begun.resumed
     assert begun.starting_step >= max(starting_step(remote), start.starting_step)
     assert begun.runtime_offset >= max(runtime_offset(remote), start.runtime_offset) * (1 - 1e-9)
-    assert {**remote.config, **start.config}.keys() == begun.config.keys()
+    assert {*remote.config, *start.config} - {"_wandb"} == {*begun.config} - {"_wandb"}
     assert (type(moved), moved.seq, moved.time) == (type(record), record.seq, record.time)
     assert isinstance(record, (Row, Exit, RunStart)) or moved is record
 
@@ -159,6 +189,13 @@ def test_where_nobody_can_tell_it_is_asked_again(answer: LookupFailed, expected:
 
 @given(starts(), st.sampled_from(["allow", "auto", "never"]))
 def test_what_nobody_knows_begins_as_recorded(start: RunStart, policy: str) -> None:
-    """A run that is not there, or was never started there, is left as it was recorded."""
+    """A run that is not there, or was never started there, is left as it was recorded, with a note where it began."""
+    new = evolve(start, deferred=policy, resumed=False)
     for answer in (Absent(), Created()):
-        assert decide(evolve(start, deferred=policy), "run", answer) is None
+        assert decide(evolve(new, writer=None), "run", answer) is None
+        verdict = decide(evolve(new, writer="w1"), "run", answer)
+        assert isinstance(verdict, Continuation)
+        begun = continued(new, verdict)
+        assert isinstance(begun, RunStart)
+        assert evolve(begun, config=new.config) == new
+        assert begun.config.items() >= {k: v for k, v in new.config.items() if k != "_wandb"}.items()

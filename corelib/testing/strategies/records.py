@@ -109,6 +109,7 @@ def starts() -> st.SearchStrategy[RunStart]:
         summary=trees(),
         program=_maybe_text,
         sweep_id=st.none() | _names,
+        writer=st.none() | _names,
         deferred=st.sampled_from((None, "allow", "must", "never", "auto")),
         host=_maybe_text,
         commit=_maybe_text,

@@ -1,0 +1,72 @@
+"""Where each part of a run begins at a backend, noted in the config that is stored there.
+
+Law: what `with_base` notes, `base_of` finds, also after a backend has stored the config as JSON. The backend is the one
+place that every copy of a run directory meets again, so it alone is asked; what was noted by somebody else and cannot
+be understood counts as not noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+__all__ = ["Base", "base_of", "with_base", "with_bases_of"]
+
+_INTERNAL: Final = "_wandb"
+_OURS: Final = "corelib"
+_PARTS: Final = "parts"
+
+
+class Base(NamedTuple):
+    """Where a part begins.
+
+    Args:
+        history, events, console: the number of its first line of each streamed file.
+        step: its first step.
+        runtime: how long the run had run before, in seconds.
+    """
+
+    history: int = 0
+    events: int = 0
+    console: int = 0
+    step: int = 0
+    runtime: float = 0.0
+
+
+def base_of(config: Mapping[str, Any], writer: str | None) -> Base | None:
+    """Return where the part of a writer begins; None: that is not noted."""
+    noted = _parts(config).get(writer or "")
+    if not isinstance(noted, (list, tuple)) or len(noted) != len(Base._fields):
+        return None
+    *counts, runtime = noted
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return None
+    if type(runtime) not in (int, float) or not 0 <= runtime < float("inf"):
+        return None
+    return Base(*counts, runtime=float(runtime))
+
+
+def with_base(config: Mapping[str, Any], writer: str, base: Base) -> dict[str, Any]:
+    """Return a config with a note where the part of a writer begins."""
+    internal = _mapping(config, _INTERNAL)
+    ours = _mapping(internal, _OURS)
+    parts = {**_parts(config), writer: list(base)}
+    return {**config, _INTERNAL: {**internal, _OURS: {**ours, _PARTS: parts}}}
+
+
+def with_bases_of(config: Mapping[str, Any], stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a config with the notes of another one, which hold where both have one."""
+    for writer in _parts(stored):
+        base = base_of(stored, writer)
+        if base is not None:
+            config = with_base(config, writer, base)
+    return config
+
+
+def _parts(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _mapping(_mapping(_mapping(config, _INTERNAL), _OURS), _PARTS)
+
+
+def _mapping(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = tree.get(key)
+    return value if isinstance(value, Mapping) else {}
