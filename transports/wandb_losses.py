@@ -62,12 +62,15 @@ class Losses:
     def notice(self, text: str, cause: str | None = None) -> None:
         """Have people told something, once for each cause, which by default is the text."""
         cause = text if cause is None else cause
-        if cause in self._causes or len(self._untold) >= _MOST_UNTOLD:
-            return
+        if cause not in self._causes and len(self._untold) < _MOST_UNTOLD:
+            self.is_told(cause)
+            self._untold.append(text)
+
+    def is_told(self, cause: str) -> None:
+        """Take that people are told of a cause otherwise, as with a record that is refused for it."""
         if len(self._causes) >= _MOST_CAUSES:
             del self._causes[next(iter(self._causes))]
         self._causes[cause] = None
-        self._untold.append(text)
 
     def untold(self) -> tuple[str, ...]:
         """Return the notices that nobody was told so far."""

@@ -176,10 +176,12 @@ class RunWork:
         lost = tuple(
             key for key in keys if not self._summary_changes.get(key, {}).keys().isdisjoint(left_out)
         )
+        cause = f"left out {sorted(left_out)}"
         if lost:
             refuse(Refusal(lost, left_out_reason(left_out)))
+            self.losses.is_told(cause)
         elif left_out:
-            self.losses.notice(left_out_reason(left_out), cause=f"left out {sorted(left_out)}")
+            self.losses.notice(left_out_reason(left_out), cause)
         refuse(self.stream.set_summary(text, [key for key in keys if key not in lost]))
 
     def shorten_summary(self) -> bool:

@@ -279,6 +279,20 @@ def test_a_file_that_is_always_refused_takes_no_other_along() -> None:
     assert found.names == ()
 
 
+def test_a_file_that_failed_waits_while_a_new_one_goes() -> None:
+    """Until all have been tried, only those ask for an address that have not failed."""
+    found = uploads("bad", "b")
+    address_all(found)
+    found.answered(DENIED, REFUSED)
+    found.ask(Upload("c", b"x"))
+    found.answered(DONE, OK)
+    request = found.next_request(RUN)
+    assert request is not None
+    assert b'["c"]' in request.body  # type: ignore[operator]
+    address(found, c="https://store/c")
+    assert found.answered(DONE, OK) == Moved(uploaded="c", rest=DENIED)
+
+
 def test_many_files_that_are_refused_are_given_up_together() -> None:
     """Each has its tries, all in the same rounds, and people are told in one line."""
     found = uploads("a", "b", "c", tries=2)

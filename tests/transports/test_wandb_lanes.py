@@ -493,9 +493,22 @@ def test_a_summary_that_the_server_finds_too_large_goes_without_its_largest_keys
     outcomes = [talk.deliver(*rows_from(10 + number, 1, step=number)) for number in range(12)]
 
     assert all(isinstance(one, Delivered) for one in outcomes)
-    assert sum(len(one.notices) for one in outcomes) <= 1
+    assert sum(len(one.notices) for one in outcomes) == 0
     summary = json.loads(talk.server.lines[SUMMARY][0])
     assert (summary["fine"], summary["_step"], "big" in summary) == (1, 11, False)
+
+
+def test_a_summary_of_which_nothing_is_taken_is_told_once() -> None:
+    """Where even an empty one is too large there is nothing to leave out, and the run goes on."""
+    talk = Talk().begun()
+    talk.server.most_body = 60
+    talk.deliver(*rows_from(2, 1))
+    notices: list[str] = []
+    for number in range(5):
+        outcome = talk.deliver(SummaryChange(seq=10 + number, time=TIME, update={"a": number}, remove=()))
+        assert isinstance(outcome, Rejected)
+        notices += outcome.notices
+    assert len(notices) <= 1
 
 
 def test_a_summary_that_is_too_large_for_any_push_is_told_once() -> None:
@@ -508,5 +521,5 @@ def test_a_summary_that_is_too_large_for_any_push_is_told_once() -> None:
         outcome = talk.deliver(*(Row(seq=10 + number, time=TIME, step=number, data={"a": 10**number}),))
         assert isinstance(outcome, Delivered)
         notices += outcome.notices
-    assert len(notices) <= 1
+    assert notices == []
     assert json.loads(talk.server.lines[SUMMARY][0])["a"] == 10**11
