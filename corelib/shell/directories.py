@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from errno import EROFS
 from itertools import count
 from pathlib import Path
 from threading import get_ident
 from time import localtime, strftime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from corelib.errors import UsageError
 from corelib.pure.paths import TIMESPEC_FORMAT, RunPaths, folder_name
 
-__all__ = ["RunDirectory", "link", "linked", "make_run_directory", "unlink"]
+__all__ = ["RunDirectory", "check_room", "link", "linked", "make_run_directory", "unlink"]
+
+
+_ROOM_BYTES: Final = 1 << 14  # more than a journal begins with
 
 
 class RunDirectory(NamedTuple):
@@ -108,6 +112,29 @@ def _make(data: str, mode: str, run_id: str, start_time: float) -> RunDirectory:
         made.take_away()
         raise
     return made
+
+
+def check_room(data: str) -> None:
+    """Write a little where run directories are made, and take it away again.
+
+    Raises:
+        OSError: the disk is full, or does not work. That it may not be written is no error: there is another place.
+    """
+    missing = _missing(data)
+    place = os.path.join(
+        os.path.dirname(missing[-1]) if missing else data, f".corelib-{os.getpid()}-{get_ident()}"
+    )
+    try:
+        with open(place, "wb") as file:
+            file.write(b"\0" * _ROOM_BYTES)
+    except PermissionError:
+        return
+    except OSError as error:
+        if error.errno != EROFS:
+            raise
+    finally:
+        with suppress(OSError):
+            os.unlink(place)
 
 
 def _missing(path: str) -> list[str]:

@@ -1,11 +1,15 @@
-"""Tests of `corelib.shell.directories`: the link to the latest run."""
+"""Tests of `corelib.shell.directories`: the link to the latest run, and whether there is room."""
 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
+from errno import EACCES, EIO, ENOSPC, EROFS
 from pathlib import Path
 
-from corelib.shell.directories import link, linked, unlink
+import pytest
+
+from corelib.shell.directories import check_room, link, linked, unlink
 
 
 def test_a_link_names_the_latest(tmp_path: Path) -> None:
@@ -63,3 +67,23 @@ def test_only_links_are_unlinked(tmp_path: Path) -> None:
 
     assert place.read_text(encoding="utf-8") == "of the user"
     assert said == []
+
+
+def test_room_is_looked_for_where_runs_go(tmp_path: Path) -> None:
+    """Where there is room nothing is left behind, and what does not exist yet is not made for it."""
+    check_room(str(tmp_path))
+    check_room(str(tmp_path / "not" / "there"))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is told; a place that may not be written is not, for the temporary directory takes its part."""
+    for code, expected in ((ENOSPC, OSError), (EIO, OSError), (EACCES, None), (EROFS, None)):
+
+        def refuse(*arguments: object, code: int = code) -> None:
+            raise OSError(code, os.strerror(code))
+
+        with monkeypatch.context() as patched, pytest.raises(expected) if expected else nullcontext():
+            patched.setattr("builtins.open", refuse)
+            check_room(str(tmp_path))
