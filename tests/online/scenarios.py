@@ -1,7 +1,7 @@
 """What may go wrong between a training process and its server, and the account afterwards.
 
-Law: every scenario ends with exactly the accepted rows on the server, once and in order, with the exit code that is
-right, and with a receipt that adds up. A scenario makes things go wrong and says what to expect; `play` judges.
+Law: every scenario ends with exactly the accepted rows on the server, whole, once and in order, with the exit code
+that is right, and with a receipt that adds up. A scenario makes things go wrong and says what to expect; `play` judges.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ _LOOK_EVERY_S: Final = 0.01
 
 
 class Scale(NamedTuple):
-    """How much of it: rows per phase, how long the server answers late, how many answers are harmed, how many kills."""
+    """How much of it: rows per phase, how late answers are, how many are harmed, how many kills, how long an outage."""
 
     rows: int
     delay_s: float
     answers: int
     kills: int
-    push_interval_s: float
+    outage_s: float
+    push_interval_s: float = 0.1
 
 
-SHORT: Final = Scale(rows=100, delay_s=0.2, answers=4, kills=2, push_interval_s=0.1)
-LONG: Final = Scale(rows=400, delay_s=1.0, answers=20, kills=20, push_interval_s=0.1)
+SHORT: Final = Scale(rows=100, delay_s=0.2, answers=4, kills=2, outage_s=0.5)
+LONG: Final = Scale(rows=400, delay_s=1.0, answers=20, kills=20, outage_s=60.0)
 
 
 class Stage(NamedTuple):
@@ -102,12 +103,14 @@ class Tally(NamedTuple):
 class Ending(NamedTuple):
     """What a scenario hands to the judge.
 
-    `pending` is how many rows the receipt must call pending; None: there must be no receipt.
+    `pending` is how many rows the receipt must call pending; None: there must be no receipt. `stored` is how many rows
+    the run had at the server before.
     """
 
     training: Training
     exit_code: int = 0
     pending: int | None = 0
+    stored: int = 0
     complaints: tuple[str, ...] = ()
 
 
@@ -228,11 +231,13 @@ def _too_many_requests(stage: Stage) -> Any:
 
 @contextmanager
 def _internal_errors(stage: Stage) -> Any:
-    """The server answers 500 for a while."""
+    """The server answers 500 for as long as an outage lasts."""
     with stage.train() as training:
         training.log_on(stage.scale.rows)
+        began = time.monotonic()
         rule = stage.harm(answer(500))
         training.log_on(2 * stage.scale.rows)
+        time.sleep(max(began + stage.scale.outage_s - time.monotonic(), 0.0))
         rule.remove()
         training.stop()
         yield Ending(training)
@@ -250,6 +255,26 @@ def _courier_killed(stage: Stage) -> Any:
             assert kill_couriers(training.run_id, wait_s=_PATIENCE_S)
         training.stop()
         yield Ending(training)
+
+
+@contextmanager
+def _courier_of_a_resumed_run_killed(stage: Stage) -> Any:
+    """The same in a run that goes on behind rows which are there, with its cursor lost every other time."""
+    stage.server.allow("offset-back")
+    stored = 7
+    rows = [{"_step": step, "old": step, "_runtime": 1.0 + step} for step in range(stored)]
+    stage.server.seed("again", project="p", rows=rows, summary={"old": 6, "_step": 6})
+    with stage.train(run_id="again", resume="must") as training:
+        stage.wait_for_beginning(training)
+        for kill in range(stage.scale.kills):
+            training.log_on(1)
+            time.sleep(stage.chance.random())
+            assert kill_couriers(training.run_id, wait_s=_PATIENCE_S)
+            if kill % 2:
+                for path in Path(training.directory).glob("cursor-*.json"):
+                    path.unlink()
+        training.stop()
+        yield Ending(training, stored=stored)
 
 
 @contextmanager
@@ -288,8 +313,9 @@ SCENARIOS: Final[Mapping[str, Callable[[Stage], Any]]] = MappingProxyType(
         "answers lost, courier in a thread": _lost_answers_to_a_thread,
         "connections cut at random": _cut_connections,
         "429 storm with Retry-After": _too_many_requests,
-        "500 for a while": _internal_errors,
+        "500 for a minute": _internal_errors,
         "courier killed at random points": _courier_killed,
+        "resumed run, courier killed, cursor lost": _courier_of_a_resumed_run_killed,
         "training killed": _training_killed,
         "both killed, sync": _both_killed,
     }
@@ -319,13 +345,19 @@ def _tally(server: WandbServer, ending: Ending) -> Tally:
     written = [
         entry.record for entry in read(Path(training.directory) / "journal") if isinstance(entry, Entry)
     ]
-    accepted = [record.data["number"] for record in written if isinstance(record, Row)]
+    rows = [record for record in written if isinstance(record, Row)]
+    accepted = [record.data["number"] for record in rows]
     state = server.run(training.run_id, project="p")
-    there = [row["number"] for row in state.rows]
+    there = [row.get("number") for row in state.rows[ending.stored :]]
     complaints = [
         *ending.complaints,
         *_receipt_complaints(training.receipt, len(accepted), ending.pending),
+        *_row_complaints(rows, state.rows[ending.stored :]),
     ]
+    if [row["_step"] for row in state.rows[: ending.stored]] != list(range(ending.stored)):
+        complaints.append("rows that were there before are not there any more")
+    if state.summary.get("number") != accepted[-1]:
+        complaints.append(f"the summary says {state.summary.get('number')}, not {accepted[-1]}")
     if len(accepted) < training.returned or accepted != list(range(len(accepted))):
         complaints.append(f"log() returned {training.returned} times, the journal has {len(accepted)} rows")
     if not state.complete:
@@ -345,6 +377,24 @@ def _tally(server: WandbServer, ending: Ending) -> Tally:
         expected_exit_code=ending.exit_code,
         complaints=tuple(complaints),
     )
+
+
+def _row_complaints(written: list[Row], stored: list[dict[str, Any]]) -> list[str]:
+    """Compare whole rows: values, step and time; a row that is not there at all is counted by the caller."""
+    by_number = {record.data["number"]: record for record in written}
+    wrong = []
+    for row in stored:
+        record = by_number.get(row.get("number", -1))
+        if record is None:
+            wrong.append(f"nobody has logged {row}")
+        elif row != {
+            **record.data,
+            "_step": record.step,
+            "_timestamp": record.time,
+            "_runtime": row["_runtime"],
+        }:
+            wrong.append(f"{record} has become {row}")
+    return wrong[:3]
 
 
 def _receipt_complaints(receipt: dict[str, Any] | None, accepted: int, pending: int | None) -> list[str]:
