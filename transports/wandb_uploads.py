@@ -104,7 +104,8 @@ class Uploads:
             self._forget(upload.name)
             if slot is None:
                 forgotten.append(upload)
-        return Moved(refusals=_refusals(forgotten, "the server gave no address"))
+        refusals = _refusals(forgotten, "the server gave no address")
+        return Moved(refusals=refusals) if self._addressed else self._gone_on(refusals=refusals)
 
     def answered(self, verdict: Verdict, result: HttpResult) -> Moved:
         """Take the answer to the upload that was sent last."""

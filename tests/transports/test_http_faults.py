@@ -503,6 +503,25 @@ def test_a_process_that_is_killed_is_replaced(
     assert wandb_server.run(run.run_id).steps == list(range(30))
 
 
+def test_files_that_are_owed_are_sent_by_the_next_process(
+    wandb_server: WandbServer, transport: HttpTransport, run: RunRef, tmp_path: Path
+) -> None:
+    """A batch is answered when its rows have arrived; what else it asked for is not forgotten by a kill."""
+    (tmp_path / "files" / "a").write_bytes(b"a")
+    wandb_server.stop_uploads()
+    transport.open(run, start_record())
+    known = [start_record(), FileSaved(seq=2, time=TIME, path="a", policy="now"), *rows_from(3, 2)]
+    assert isinstance(transport.deliver(batch_of(run, known)), Delivered)
+    new = restarted(transport, run, known)
+    wandb_server.resume_uploads()
+    assert isinstance(new.open(run, start_record()), Delivered)
+    assert isinstance(new.deliver(batch_of(run, rows_from(5, 1, step=2))), Delivered)
+
+    held = wandb_server.run(run.run_id)
+    assert held.steps == [0, 1, 2]
+    assert held.files["a"] == b"a"
+
+
 def test_a_continued_run_that_is_killed_before_its_first_answer(
     wandb_server: WandbServer, transport: HttpTransport, run: RunRef
 ) -> None:

@@ -236,6 +236,15 @@ def test_a_file_without_address() -> None:
     assert found.next_request(RUN) is None
 
 
+def test_what_was_given_up_is_told_where_the_rest_has_no_address() -> None:
+    """A file that the server does not want ends the round as one that arrives does."""
+    found = uploads("bad", tries=1)
+    address_all(found)
+    found.ask(Upload("b", b"x"))
+    assert found.answered(DENIED, REFUSED) == Moved()
+    assert address(found, b=None).refusals == not_uploaded("bad", why="store: HTTP 403")
+
+
 def test_a_later_version_replaces_one_that_waits() -> None:
     """A file that changes while it waits is sent once, as it is then."""
     found = uploads("a")

@@ -474,6 +474,9 @@ def test_a_file_that_became_shorter_is_sent_as_it_is() -> None:
     talk = begun("upload of a", HttpFailure("unusable", "it became shorter while it was sent"), times=1)
     talk.deliver(saved(2, policy="live"), files={"a": FileState("/f/a", 9, 1)})
     talk.now += 15.0
+    talk.operations.clear()
+    assert talk.talk() is None  # nobody has looked at it yet
+    assert talk.operations == ["file_stream"]
     talk.deliver(*rows_from(3, 1), files={"a": FileState("/f/a", 4, 2)})
 
     assert talk.server.puts == ["wandb-metadata.json", "a"]
