@@ -22,13 +22,14 @@ _WORD: Final = re.compile(
 )
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _EMPTY_LINE: Final = re.compile(r"\n\r?\n")
-_URL: Final = re.compile(r"https?://(?P<host>\[[^\]]*\]|[^/:]+)(?P<port>:[0-9]+)?(?:/.*)?", re.DOTALL)
+_URL: Final = re.compile(r"(?i)https?://(?P<host>\[[^\]]*\]|[^/:]+)(?P<port>:[0-9]+)?(?:/.*)?", re.DOTALL)
 
 
 class _Entry(NamedTuple):
     """A machine with its password, "" where it has none.
 
-    `machine` is in lower case. `start` and `end` are where the password stands as it is written; without one, the place to insert it.
+    `machine` is in lower case. `start` and `end` are where the password stands as it is written; without one, the
+    place to insert it.
     """
 
     machine: str

@@ -1,7 +1,8 @@
 """The netrc file on disk: where `login()` keeps a key, and the only file that ever holds one.
 
 Law: the file is replaced whole or not at all, nobody but its owner can read it, and every byte that is not the password
-of this server stays as it was. A symbolic link stays one. Two logins at once both arrive.
+of this server stays as it was. A symbolic link stays one, and what is no regular file is never replaced. Two logins
+at once both arrive; nobody who holds the lock is waited for without end.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from stat import S_IMODE
+from errno import EACCES, EAGAIN, EINVAL, ETIMEDOUT
+from stat import S_IMODE, S_ISDIR, S_ISREG
+from time import monotonic, sleep
 from typing import Final
 
 from corelib.errors import UsageError
 from corelib.pure.credentials import check_key_format
 from corelib.pure.netrc import machines, with_password
-from corelib.shell.keys import netrc_paths
+from corelib.shell.keys import netrc_paths, read_netrc
 
 __all__ = ["store_key"]
 
 _MODE: Final = 0o600
 _BYTE_ORDER_MARK: Final = "\ufeff"
+_LONGEST_WAIT_S: Final = 10.0  # for another login, which takes milliseconds
+_LOOK_EVERY_S: Final = 0.05
 
 
 def store_key(url: str, key: str, environ: Mapping[str, str] | None = None) -> str:
@@ -60,26 +65,50 @@ def _chosen(paths: tuple[str, ...]) -> str:
 
 
 def _text(path: str) -> str:
-    """Return the text of the file with its line ends as they are, "" if there is none yet."""
+    """Return the text of the file with its line ends as they are, "" if there is none yet.
+
+    Raises:
+        OSError: it cannot be read, or is something that must not be replaced by a file.
+    """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
         return ""
+    if not S_ISREG(mode) and not S_ISDIR(mode):
+        raise OSError(EINVAL, "it is no regular file")
+    return read_netrc(path).decode()
 
 
 @contextmanager
 def _alone_in(directory: str) -> Iterator[None]:
-    """Keep other logins out while the file is read and replaced. The lock is on the directory: no file stays behind."""
+    """Keep other logins out while the file is read and replaced. The lock is on the directory: no file stays behind.
+
+    Raises:
+        OSError: somebody else holds the lock and does not let go.
+    """
     fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        except OSError:
-            pass  # some network file systems have no locks; two logins at one moment are rare
+        _lock(fd, directory)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, directory: str) -> None:
+    deadline = monotonic() + _LONGEST_WAIT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (EAGAIN, EACCES):
+                return  # some network file systems have no locks; two logins at one moment are rare
+        else:
+            return
+        if monotonic() >= deadline:
+            raise OSError(
+                ETIMEDOUT, f"another program has held the lock of {directory} for {_LONGEST_WAIT_S:g} s"
+            )
+        sleep(_LOOK_EVERY_S)
 
 
 def _replace(path: str, text: str) -> None:

@@ -28,6 +28,7 @@ def _quoted(word: str) -> str:
         ("http://127.0.0.1:8080", ("127.0.0.1:8080", "127.0.0.1")),
         ("http://[::1]:8080/x", ("[::1]:8080", "::1")),
         ("http://[::1]", ("::1",)),
+        ("HTTPS://Host:8080", ("host:8080", "host")),
         ("nonsense", ()),
     ],
 )
@@ -67,6 +68,10 @@ def test_a_machine_with_its_port_comes_first() -> None:
         ("machine host nonsense password p", "p"),
         ("macdef init\nmachine host password no\n\nmachine host password p", "p"),
         ("macdef init\nmachine host password no", None),
+        ("macdef init\r\ncd x\r\n\r\nmachine host password p\r\n", "p"),
+        ("macdef init\r\nmachine host password no\r\n", None),
+        ("machine HOST password p", "p"),
+        ("machine host password p machine Host password q", "q"),
         ("machine host password p\\", "p"),
     ],
 )
@@ -143,6 +148,15 @@ _KEY = "k" * 40
             "macdef init\nmachine host password no\n\n",
             "macdef init\nmachine host password no\n\nmachine host\n  login user\n  password KEY\n",
         ),
+        (
+            "macdef init\r\ncd x\r\n\r\nmachine host password old\r\n",
+            "macdef init\r\ncd x\r\n\r\nmachine host password KEY\r\n",
+        ),
+        (
+            "macdef init\r\ncd x\r\n",
+            "macdef init\r\ncd x\r\n\r\n\r\nmachine host\r\n  login user\r\n  password KEY\r\n",
+        ),
+        ("machine HOST password old", "machine HOST password KEY"),
         ("default password d machine host password e", "default password d machine host password KEY"),
     ],
 )
@@ -201,5 +215,5 @@ def test_what_is_written_is_read_and_nothing_else_is_touched(text: str) -> None:
     assert text.endswith(after) or (
         line_end in ("\n", "\r\n") and text.endswith(after.removeprefix(line_end))
     )
-    assert len(before) - common <= len("\n\nmachine host\r\n  login user\r\n  password ")
+    assert len(before) - common <= len("\r\n\r\nmachine host\r\n  login user\r\n  password ")
     assert with_password(written, "host", _KEY) == written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from corelib.pure.credentials import FoundKey
 from corelib.pure.resolve import resolve
 from corelib.pure.sources import Identity
 from corelib.shell.gather import gather
-from corelib.shell.keys import KeySearch, search_key
+from corelib.shell.keys import KeySearch, netrc_paths, search_key
 
 URL = "https://host:8080"
 NETRC = "machine host:8080\n  login user\n  password from-netrc\n"
@@ -42,7 +43,7 @@ def test_the_order_of_the_places(netrc: Path) -> None:
     assert searched().key == FoundKey("from-file", "settings_file")
     assert searched({"WANDB_API_KEY": "from-env"}).key == FoundKey("from-env", "environment")
     for source in ("login", "setup", "settings"):
-        words = {source: {"api_key": f"from-{source}"}}
+        words = {source: {"api_key": f"from-{source}", "base_url": URL}}
         assert searched({"WANDB_API_KEY": "from-env"}, **words).key == FoundKey(f"from-{source}", "session")
 
 
@@ -65,6 +66,50 @@ def test_no_key_anywhere(netrc: Path) -> None:
     """Without a server nobody's key is looked up, and another server's key is nobody's."""
     assert searched({"WANDB_BASE_URL": ""}).key is None
     assert searched({"WANDB_BASE_URL": "https://elsewhere"}).key is None
+
+
+def test_the_home_directory_in_netrc(netrc: Path) -> None:
+    """A tilde in $NETRC is the home directory, as a shell would have it, and another user's with their name."""
+    (Path.home() / "mine").write_text("machine host password mine", encoding="utf-8")
+
+    assert searched({"NETRC": "~/mine"}).key == FoundKey("mine", "netrc")
+    assert netrc_paths({"HOME": "/h", "NETRC": "~"}) == ("/h",)
+    assert netrc_paths({"HOME": "/h", "NETRC": "~no-such-user/x"}) == ("~no-such-user/x",)
+
+
+def test_what_a_login_left_is_for_its_server(netrc: Path) -> None:
+    """A key that login() left for another server is passed over; the environment's, or netrc's own, is found."""
+    login = {"api_key": "from-login", "base_url": "https://elsewhere"}
+    here = {"login": login, "settings": {"base_url": URL}}
+
+    assert searched(login=login).key == FoundKey("from-login", "session")
+    assert searched(**here).key == FoundKey("from-netrc", "netrc")
+    assert searched({"WANDB_API_KEY": "from-env"}, **here).key == FoundKey("from-env", "environment")
+    elsewhere = {"login": login, "settings": {"base_url": "https://third"}}
+    assert searched(**elsewhere) == KeySearch(None, ())
+
+
+def test_the_key_of_another_server_than_the_set_one(netrc: Path) -> None:
+    """For a URL of its own, a transport gets the key of that URL: netrc's, and not the one that goes with base_url."""
+    environ = {"HOME": str(Path.home()), "WANDB_BASE_URL": "https://elsewhere", "WANDB_API_KEY": "from-env"}
+    found = gather(Identity(), environ=environ, settings={"transport": URL})
+    resolution = resolve(found.layers, found.problems)
+
+    assert search_key(resolution, environ).key == FoundKey("from-env", "environment")
+    assert search_key(resolution, environ, url=URL).key == FoundKey("from-netrc", "netrc")
+    assert search_key(resolution, environ, url="https://third").key is None
+
+
+def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
+    """A pipe, or a file of no sensible size, is ignored and said; the null device is a way to say none."""
+    pipe, flood = tmp_path / "pipe", tmp_path / "flood"
+    os.mkfifo(pipe)
+    flood.write_bytes(b" " * (1 << 20) + b" ")
+
+    assert "no regular file" in searched({"NETRC": str(pipe)}).problems[0].text
+    assert "larger than 1 MiB" in searched({"NETRC": str(flood)}).problems[0].text
+    (Path.home() / ".netrc").symlink_to(os.devnull)
+    assert searched() == searched({"NETRC": os.devnull}) == KeySearch(None, ())
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])

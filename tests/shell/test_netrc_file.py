@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,6 +139,46 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, netrc: Path) -> None:
         store_key(URL, KEY)
     with pytest.raises(UsageError, match="missing/netrc: No such file"):
         store_key(URL, KEY, {"NETRC": str(tmp_path / "missing" / "netrc")})
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    """A pipe or a device that $NETRC names stays one, also for root: to replace /dev/null is to break the machine."""
+    path = tmp_path / "special"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        try:  # a null device of our own: whoever breaks this law is not to break the machine
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only root can make a device")
+    before = path.stat()
+    with pytest.raises(UsageError, match=r"kept in .*no regular file"):
+        store_key(URL, KEY, {"NETRC": str(path)})
+
+    assert path.stat() == before
+    assert os.listdir(tmp_path) == ["special"]
+
+
+def test_the_home_directory_in_the_name(netrc: Path) -> None:
+    """A tilde in $NETRC is the home directory: no directory of that name is made."""
+    chosen = netrc.parent / "mine"
+
+    assert store_key(URL, KEY, {"HOME": str(netrc.parent), "NETRC": "~/mine"}) == str(chosen)
+    assert chosen.read_text(encoding="utf-8") == ENTRY
+
+
+def test_the_lock_is_not_waited_for_without_end(netrc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds the lock and does not let go is an error that says so, and nothing is written."""
+    monkeypatch.setattr("corelib.shell.netrc_file._LONGEST_WAIT_S", 0.1)
+    holder = os.open(netrc.parent, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with pytest.raises(UsageError, match=r"another program has held the lock of .* for 0\.1 s"):
+        store_key(URL, KEY)
+    assert not netrc.exists()
+
+    os.close(holder)
+    assert store_key(URL, KEY) == str(netrc)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "fchmod"])
