@@ -21,6 +21,7 @@ from corelib.api.sync_selection import chosen_chains, chosen_directories
 from corelib.errors import UsageError
 from corelib.ports import Address, Transport
 from corelib.pure.ids import check_entity, check_project, check_run_id
+from corelib.pure.key_scope import is_server, server_of
 from corelib.pure.outcomes import Ledger
 from corelib.pure.resolve import resolve
 from corelib.segments import run_directories
@@ -191,7 +192,8 @@ def _destinations(request: SyncRequest, settings: Settings, account: _Account) -
         )
     specs = list(said) if isinstance(said, (list, tuple)) else [said]
     new = NewAddress(run_id=request.run_id, project=request.project, entity=request.entity)
-    return [Destination(spec, account.server(spec), new) for spec in specs]
+    resolution = account.resolution({} if request.transport is None else {"transport": said})
+    return [Destination(spec, account.server(spec, resolution), new) for spec in specs]
 
 
 class _Account:
@@ -201,17 +203,19 @@ class _Account:
         self._names = names
         self._session = session
 
-    def server(self, spec: object) -> Address:
-        """Return the server of a destination, with its own key and no other's."""
-        url = spec if isinstance(spec, str) and spec.lower().startswith(("http://", "https://")) else None
-        resolution = self.resolution({} if url is None else {"base_url": url})
-        search = search_key(resolution)
-        settings = resolution.settings
+    def server(self, spec: object, resolution: Resolution) -> Address:
+        """Return the server of a destination, with its own key and no other's, as `corelib.pure.key_scope` says."""
+        base_url, app_url = resolution.settings.base_url, resolution.settings.app_url
+        url = server_of(spec, base_url)
+        search = search_key(resolution, url=url)
+        if is_server(spec) and url != base_url:
+            # The pages of another server are not those of this one.
+            base_url, app_url = url, self.resolution({"base_url": url}).settings.app_url
         return Address(
             url="",
             wandb_dir="",
-            base_url=settings.base_url,
-            app_url=settings.app_url,
+            base_url=base_url,
+            app_url=app_url,
             key=search.key.key if search.key is not None else None,
         )
 

@@ -122,7 +122,7 @@ _OFFLINE: Final = "The run is recorded on this machine only; it can be delivered
 _NO_ACCOUNT: Final = "anonymous='must' wants a run without an account, but {grant}."
 _GRANTS: Final[Mapping[Grant, str]] = MappingProxyType(
     {
-        "impossible": "only `login(anonymous='must')` asks the server for a key without an account",
+        "impossible": "only `corelib.login(anonymous='must')` asks the server for a key without an account",
         "possible": "the server has not been asked for a key without an account",
         "refused": "the server offers no keys without an account",
         "unanswered": "the server did not answer when it was asked for a key without an account",
@@ -235,7 +235,7 @@ TABLE: Final = (
     _row(
         "G7",
         "ask",
-        f"{_NO_KEY}.",
+        "There is no API key.",
         choices=("anonymous", "create", "existing", "offline"),
         key="absent",
         anonymous="allow",
@@ -245,7 +245,7 @@ TABLE: Final = (
     _row(
         "G5",
         "ask",
-        f"{_NO_KEY}.",
+        "There is no API key.",
         choices=("create", "existing", "offline"),
         key="absent",
         prompt="possible",

@@ -30,6 +30,7 @@ INPUTS: Mapping[str, tuple[Any, ...]] = {
     "force": (False, True),
     "anonymous": ("never", "allow", "must"),
     "resume": (None, "allow", "auto", "must", "never"),
+    "has_id": (False, True),
     "prompt": ("impossible", "possible", "declined", "unanswered"),
     "grant": ("impossible", "possible", "refused", "unanswered"),
 }
@@ -42,10 +43,10 @@ def online(**situation: Any) -> Decision:
 
 
 def test_every_situation_is_decided_by_the_rules() -> None:
-    """Over all 21,600 situations, the decision is what the rules in words say."""
+    """Over all 43,200 situations, the decision is what the rules in words say."""
     for one in SITUATIONS:
         decision = decide(**one)
-        unheard = one["resume"] in ("must", "never")
+        unheard = one["has_id"] and one["resume"] in ("must", "never")
         expected: tuple[str, type[Exception] | None]
         if one["mode"] != "online":
             expected = ("local", None)
@@ -144,7 +145,46 @@ def test_without_a_key_the_run_is_offline() -> None:
 
     assert (decision.action, decision.row) == ("offline", "G3")
     assert "this machine only" in decision.reason
-    assert "login()" in decision.reason
+    assert "corelib.login()" in decision.reason
+
+
+_HOW = ("`corelib login --host http://h:8080/x`", "`corelib.login(host='http://h:8080/x')`")
+
+
+@pytest.mark.parametrize(
+    ("row", "situation"),
+    [
+        ("G3", {"key": "absent"}),
+        ("G4", {"key": "absent", "force": True}),
+        ("G8", {"key": "absent", "anonymous": "must"}),
+        ("G8, forced", {"key": "absent", "anonymous": "must", "force": True}),
+        ("G11", {"key": "malformed"}),
+        ("G12", {"server": "rejected"}),
+        ("G13", {"server": "rejected", "force": True}),
+        ("G16", {"key": "absent", "prompt": "unanswered"}),
+        ("G17, no key", {"key": "absent", "resume": "must"}),
+        ("G17, rejected", {"server": "rejected", "resume": "never"}),
+    ],
+)
+def test_who_needs_a_key_is_told_how_to_get_one(row: str, situation: dict[str, Any]) -> None:
+    """What is for want of a good key names the ways to log in, in a shell and in Python, once, with the server."""
+    decision = online(url="http://h:8080/x", **situation)
+
+    assert decision.row == row
+    assert [decision.reason.count(way) for way in _HOW] == [1, 1]
+    assert [online(**situation).reason.count(way) for way in ("`corelib login`", "`corelib.login()`")] == [
+        1,
+        1,
+    ]
+    if row not in ("G8", "G8, forced"):
+        assert "h:8080 " in decision.reason.replace(".", " ").replace(",", " ").replace(_HOW[0], "")
+
+
+@pytest.mark.parametrize("resume", ["must", "never"])
+def test_without_an_id_there_is_nothing_to_ask(resume: str) -> None:
+    """must and never need an answer about an id; without one the server is not needed, nor is a key (R13, R18, R27)."""
+    for situation in ({"key": "absent"}, {"server": "rejected"}, {"server": "unreachable"}):
+        assert online(resume=resume, has_id=False, **situation).action == "offline"
 
 
 @pytest.mark.case("login-server-401")
