@@ -1,8 +1,8 @@
 """`login()`: from words, settings, files and people to a key that later runs find.
 
 Law: `corelib.pure.credentials` decides, and only this room asks people. A key that was given is verified before it is
-kept, and one that was rejected is kept nowhere. What is found lives in the session for this process and in the netrc
-file for the next one. No key is shown.
+kept, and one that was rejected is kept nowhere, not even where it was before. What is found lives in the session for
+this process and in the netrc file for the next one, in both together with the server that it is for. No key is shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from corelib.pure.sources import Identity as Names
     from corelib.shell.session import Session
 
-__all__ = ["LoginResult", "LoginWords", "log_in", "login"]
+__all__ = ["LoginResult", "LoginWords", "finds_key", "log_in", "login"]
 
 _PLACES: Final = {
     "session": "given to this process",
@@ -86,7 +86,8 @@ def login(  # noqa: PLR0913  the reference's signature
         names: whose environment variables and directories are meant.
         session: the session that later runs start from.
         key: the key to log in with; verified, then kept in the netrc file.
-        host: the server's address, by default the setting base_url.
+        host: the server's address, by default that of an earlier login that kept a key, else the setting base_url.
+            A key is for this server: a run that goes to another does not get it.
         anonymous: "allow" or "must" have a key without an account, where the server offers it; "never".
         relogin: pass over the keys that are there already.
         force: raise an error rather than stay offline.
@@ -133,12 +134,31 @@ def log_in(names: Names, session: Session, words: LoginWords) -> LoginResult:
     if words.key:
         check_key_format(words.key)
     kept = _kept(session, words)
-    gathered = gather(names, login=Settings(**kept, **_said(words)), setup=session.setup)
-    resolution = resolve(gathered.layers, gathered.problems)
+    resolution = _resolution(names, session, words, kept)
     report = Report(names.name, silent=resolution.settings.silent, quiet=resolution.settings.quiet)
     for problem in resolution.problems:
         report.warn(problem.text)
     return _Login(session, words, kept, resolution, report).result()
+
+
+def finds_key(names: Names, session: Session, words: LoginWords) -> bool:
+    """Return whether `log_in` would find a key without being given one. Nobody is asked, and nothing is said.
+
+    Args:
+        names: whose environment variables and directories are meant.
+        session: the session that later runs start from.
+        words: the words of the call.
+
+    Raises:
+        UsageError: an argument is wrong, or a setting.
+    """
+    resolution = _resolution(names, session, words, _kept(session, words))
+    return not words.relogin and search_key(resolution).key is not None
+
+
+def _resolution(names: Names, session: Session, words: LoginWords, kept: dict[str, Any]) -> Resolution:
+    gathered = gather(names, login=Settings(**kept, **_said(words)), setup=session.setup)
+    return resolve(gathered.layers, gathered.problems)
 
 
 def _kept(session: Session, words: LoginWords) -> dict[str, Any]:
@@ -225,20 +245,28 @@ class _Login:
         if answer.verdict == "accepted":
             return self._arrive_with(key, answer.account, store=store)
         if answer.verdict == "rejected":
+            self._forget(key)
             raise AuthenticationError(
                 f"{self._host} rejected the API key, and it was not kept. {answer.reason} "
                 "Copy the key again, whole, or check that it is for this server."
             )
+        happened = "could not verify the API key" if answer.answered else "did not answer"
         decision = self._decide("unreachable", key)
         if decision.action == "refuse":
             raise _refusal(
-                decision, f"force=True wants to be online, but {self._host} did not answer. {answer.reason}"
+                decision, f"force=True wants to be online, but {self._host} {happened}. {answer.reason}"
             )
         # It may be right, so this process goes on trying with it: what is recorded is delivered when that succeeds.
         self._keep({"api_key": key} if store else {})
-        return self._stay(
-            f"{self._host} did not answer, so the API key could not be verified. {answer.reason}"
-        )
+        unverified = "" if answer.answered else ", so the API key could not be verified"
+        return self._stay(f"{self._host} {happened}{unverified}. {answer.reason}")
+
+    def _forget(self, key: str) -> None:
+        """Take a rejected key out of the session, if an earlier login left it there unverified or it was revoked."""
+        before: Settings | None = self._session.login
+        if before is not None and before.api_key == key:
+            said = {name: getattr(before, name) for name in before.given if name != "api_key"}
+            self._session.login = Settings(**said)
 
     # ----------------------------------------------------------------------------------------- there is no key
 
@@ -312,7 +340,10 @@ class _Login:
         return LoginResult(logged_in=False, lasts=False, reason=text)
 
     def _keep(self, found: dict[str, Any]) -> None:
-        self._session.login = Settings(**{**self._kept, **found})
+        kept = {**self._kept, **found}
+        if "api_key" in kept:
+            kept["base_url"] = self._url  # what it is for: runs to another server do not get it
+        self._session.login = Settings(**kept)
 
     def _decide(
         self, server: Server, key: str | None, prompt: Prompt = "impossible", grant: Grant = "impossible"
@@ -323,6 +354,7 @@ class _Login:
             server=server,
             force=self._settings.force,
             anonymous=self._settings.anonymous,
+            url=self._url,
             prompt=prompt,
             grant=grant,
         )

@@ -1,7 +1,8 @@
 """The account behind a key: what a server says when it is asked about one, or for one.
 
 Law: what speaks HTTP is known here by name only, and imported when somebody asks. Whatever goes wrong on the way is
-an answer, never an exception, and no answer shows a key.
+an answer, never an exception. No answer shows a key, and none holds what a terminal would act upon: a server's words
+are data.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ class KeyAnswer(NamedTuple):
         verdict: accepted, rejected or unreachable.
         account: whose key it is, as people know them; "" where the server does not say.
         reason: what happened, as a sentence, unless it was accepted.
+        answered: whether there was an answer at all; one that leaves open whose key it is counts as unreachable.
     """
 
     verdict: Server
     account: str = ""
     reason: str = ""
+    answered: bool = True
 
 
 class AnonymousAnswer(NamedTuple):
@@ -60,11 +63,12 @@ def verify_key(base_url: str, key: str, timeout_s: float) -> KeyAnswer:
     if viewer is None:
         return KeyAnswer("rejected", reason="It is nobody's.")
     if isinstance(viewer, LookupFailed):
-        # Only 401 speaks against the key. Whatever else was answered leaves open whose it is, as no answer does.
+        # Only "you are not logged in" speaks against the key, with 401 or in words. Whatever else was answered leaves
+        # open whose it is, as no answer does.
         verdict: Server = "rejected" if viewer.kind == "auth" else "unreachable"
-        return KeyAnswer(verdict, reason=_sentence(viewer.reason))
+        return KeyAnswer(verdict, reason=_sentence(viewer.reason), answered=viewer.kind != "unreachable")
     names = [name for name in (viewer.username, viewer.entity) if name]
-    return KeyAnswer("accepted", names[0] if names else "")
+    return KeyAnswer("accepted", _printable(names[0]) if names else "")
 
 
 def anonymous_key(base_url: str, timeout_s: float) -> AnonymousAnswer:
@@ -89,4 +93,10 @@ def _http() -> Any:
 
 
 def _sentence(reason: str) -> str:
+    reason = _printable(reason)
     return reason if reason.endswith(".") else f"{reason}."
+
+
+def _printable(text: str) -> str:
+    """Return a text on one line, with everything that a terminal would act upon shown as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -15,7 +15,7 @@ import pytest
 import corelib
 from corelib.api import login as login_module
 from corelib.api.core import default
-from corelib.api.login import LoginWords, log_in, login
+from corelib.api.login import LoginWords, finds_key, log_in, login
 from corelib.errors import AuthenticationError, CommError, UsageError, UsageTypeError
 from corelib.pure.resolve import resolve
 from corelib.pure.settings import Settings
@@ -35,13 +35,16 @@ class Server:
 
     def __init__(self, *, reachable: bool = True, guests: bool = True) -> None:
         self.reachable = reachable
+        self.broken = False
         self.guests = guests
         self.asked: list[tuple[str, str, float]] = []
 
     def verify_key(self, base_url: str, key: str, timeout_s: float) -> KeyAnswer:
         self.asked.append((base_url, key, timeout_s))
         if not self.reachable:
-            return KeyAnswer("unreachable", reason="Viewer at host:8080: connection refused.")
+            return KeyAnswer("unreachable", reason="Viewer at host:8080: connection refused.", answered=False)
+        if self.broken:
+            return KeyAnswer("unreachable", reason="Viewer at host:8080: HTTP 403.")
         return KeyAnswer("accepted", "bob") if key == GOOD else KeyAnswer("rejected", reason="HTTP 401.")
 
     def anonymous_key(self, base_url: str, timeout_s: float) -> AnonymousAnswer:
@@ -162,6 +165,63 @@ def test_a_server_that_does_not_answer(
     assert not netrc.exists()
     assert found() == GOOD
     assert "WARNING host:8080 did not answer" in capsys.readouterr().err
+
+
+def test_an_answer_that_says_nothing_about_the_key(
+    server: Server, netrc: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that answers, but not whose key it is, did answer: that is said, with what it said."""
+    server.broken = True
+    assert log(key=GOOD) is False
+    said = capsys.readouterr().err
+    assert "WARNING host:8080 could not verify the API key. Viewer at host:8080: HTTP 403." in said
+    assert "did not answer" not in said
+    assert not netrc.exists()
+
+    with pytest.raises(CommError, match="could not verify the API key"):
+        log(key=GOOD, force=True)
+
+
+def test_a_key_that_turns_out_wrong_leaves_the_session(server: Server) -> None:
+    """A key that was kept unverified, and then is rejected, is not used by later runs; the server stays."""
+    server.reachable = False
+    log(key=BAD, host="http://other")
+    assert found() == BAD
+    server.reachable = True
+    with pytest.raises(AuthenticationError, match="rejected"):
+        log(verify=True)
+
+    assert found() is None
+    assert default.session.login.base_url == "http://other"
+
+
+def test_another_key_in_the_session_stays() -> None:
+    """Whoever tries a wrong key is still logged in with the one before."""
+    assert log(key=GOOD) is True
+    with pytest.raises(AuthenticationError):
+        log(key=BAD)
+
+    assert found() == GOOD
+
+
+def test_a_key_stays_with_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is for the server it was verified by, whichever way that was named: no other run gets it."""
+    assert log(key=GOOD) is True
+    assert default.session.login.base_url == URL
+    (Path.home() / ".netrc").unlink()
+    gathered = gather(default.names, login=default.session.login, settings={"base_url": "http://elsewhere"})
+    assert search_key(resolve(gathered.layers, gathered.problems)).key is None
+
+
+def test_whether_there_is_a_key_already(server: Server, netrc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`finds_key` says whether a login without a key would find one, and asks and says nothing."""
+    assert not finds_key(default.names, default.session, LoginWords())
+    netrc.write_text(f"machine other password {GOOD}\n", encoding="utf-8")
+    assert finds_key(default.names, default.session, LoginWords(host="http://other"))
+    monkeypatch.setenv("WANDB_API_KEY", GOOD)
+    assert finds_key(default.names, default.session, LoginWords())
+    assert not finds_key(default.names, default.session, LoginWords(relogin=True))
+    assert (server.asked, default.session.login) == ([], None)
 
 
 def test_force_wants_an_answer(server: Server, netrc: Path) -> None:

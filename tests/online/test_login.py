@@ -16,6 +16,7 @@ import corelib
 from corelib import AuthenticationError, CommError, Run, UsageError
 from tests.online.conftest import Program, wait_for
 from tests.servers.faults import answer, hold
+from tests.servers.wandb_server import WandbServer, serve
 from transports.http import HttpOptions, HttpTransport
 
 NO_KEY: Final = {"api_key": None}
@@ -39,14 +40,19 @@ def test_g2_an_accepted_key_goes_online(program: Program, force: bool) -> None:
     assert all(entry.key == "correct" for entry in program.server.requests("graphql"))
 
 
-def test_g3_no_key_is_offline_with_one_line(program: Program) -> None:
-    """G3: nothing is sent, the run is recorded here, and one line says how to log in."""
-    run = program.init(settings=NO_KEY)
+@pytest.mark.parametrize("quiet", [False, True])
+def test_g3_no_key_is_offline_with_one_line(program: Program, quiet: bool) -> None:
+    """G3: nothing is sent, the run is recorded here, and one line says how to log in, also where quiet is set."""
+    run = program.init(settings={**NO_KEY, "quiet": quiet})
     assert run.offline
     run.log({"loss": 1})
     run.finish()
     assert program.operations() == []
-    assert program.stderr().count("login") == 1
+    line = next(line for line in program.stderr().splitlines() if "login" in line)
+    assert line.startswith("corelib: WARNING There is no API key for 127.0.0.1")
+    assert line.count(f"`corelib login --host {program.server.url}`") == 1
+    assert line.count(f"`corelib.login(host='{program.server.url}')`") == 1
+    assert program.stderr().count("login") == line.count("login")
     assert program.run_folders()[0].startswith("offline-run-")
 
 
@@ -157,6 +163,180 @@ def test_a_key_of_netrc_is_used(program: Program) -> None:
     run = program.init(settings=NO_KEY)
     run.log({"loss": 1})
     assert run.finish().delivered == 1
+
+
+# -------------------------------------------------------------------------------- whichever way a server is named
+
+
+@pytest.mark.parametrize("by", ["http", "wandb", "URL"])
+def test_g3_a_server_that_is_named_as_transport_needs_a_key(program: Program, by: str) -> None:
+    """G3, G4: without a key it is offline with the one line, and UsageError with force, as where base_url is set."""
+    settings = {**NO_KEY, "transport": program.server.url if by == "URL" else by}
+    run = program.init(settings=settings)
+    assert run.offline
+    run.log({"loss": 1})
+    run.finish()
+    assert program.stderr().count("There is no API key for 127.0.0.1") == 1
+    assert program.run_folders()[0].startswith("offline-run-")
+    with pytest.raises(UsageError, match="force=True"):
+        program.init(settings=settings, force=True)
+    assert program.operations() == []
+
+
+@pytest.mark.parametrize("by", ["http", "URL"])
+def test_g11_a_malformed_key_is_not_sent_to_a_transport(program: Program, by: str) -> None:
+    """G11: AuthenticationError for a server that is named as transport, too."""
+    with pytest.raises(AuthenticationError, match="40"):
+        program.init(settings={**MALFORMED, "transport": program.server.url if by == "URL" else by})
+    assert program.operations() == []
+    assert os.listdir() == []
+
+
+def test_g1_a_transport_is_no_way_around_offline(program: Program) -> None:
+    """G1: mode offline means that no server is used, also where one is named as transport."""
+    run = program.init(mode="offline", settings={"transport": ("http", "memory")})
+    run.log({"loss": 1})
+    run.finish()
+    assert program.operations() == []
+
+
+def test_a_transport_that_can_do_without(program: Program, tmp_path: Path) -> None:
+    """A copy on disk is made all the same where the server beside it wants a key that is not there."""
+    backup = tmp_path / "backup"
+    run = program.init(settings={**NO_KEY, "transport": ("http", f"file://{backup}")})
+    run.log({"loss": 1})
+    run.finish()
+    assert run.offline
+    assert [path.name for path in backup.rglob("offline-run-*")] == program.run_folders()
+
+
+def test_r18_never_without_an_id_needs_no_key(program: Program) -> None:
+    """R18, R27: an id that was generated is nobody's, so that never needs no answer and no key."""
+    assert program.init(settings=NO_KEY, resume="never").offline
+
+
+def test_r13_must_without_an_id_is_an_error_about_the_id(program: Program) -> None:
+    """R13: what is missing first is said: the id, not the key."""
+    with pytest.raises(UsageError, match="id"):
+        program.init(settings=NO_KEY, resume="must")
+    assert os.listdir() == []
+
+
+# --------------------------------------------------------------------------------- a key is for one server alone
+
+
+def keys_at(server: WandbServer) -> set[str]:
+    """Return what requests to a server had for a key; where there is none, they are not made at all."""
+    return {entry.key for entry in server.requests()}
+
+
+def test_a_login_to_one_server_is_none_to_another(program: Program) -> None:
+    """After login(host=A), a run to B is offline, and nothing is sent to B; a run to A is online."""
+    with serve(keys=[FOREIGN["api_key"]]) as other:
+        assert corelib.login(key=program.server.key, host=program.server.url)
+        run = program.init(settings={**NO_KEY, "base_url": other.url})
+        assert run.offline
+        run.finish()
+        assert keys_at(other) == set()
+        run = program.init(settings={**NO_KEY, "base_url": None})
+        run.finish()
+        assert not run.offline
+
+
+def test_a_login_does_not_hide_the_key_of_the_environment(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that the environment gives for whatever server applies is used for B after login(host=A)."""
+    with serve(keys=[FOREIGN["api_key"]]) as other:
+        monkeypatch.setenv("WANDB_API_KEY", FOREIGN["api_key"])
+        assert corelib.login(key=program.server.key, host=program.server.url)
+        run = program.init(settings={**NO_KEY, "base_url": other.url})
+        run.log({"loss": 1})
+        assert run.finish().delivered == 1
+
+
+def test_netrc_has_a_key_per_server(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transport that is a URL gets the key of that URL: not the one of base_url, which lies beside it."""
+    monkeypatch.setenv("WANDB_BASE_URL", program.server.url)
+    netrc = Path(os.environ["HOME"]) / ".netrc"
+    name = program.server.url.removeprefix("http://")
+    netrc.write_text(f"machine {name} password {program.server.key}\n", encoding="utf-8")
+    with serve(keys=[FOREIGN["api_key"]]) as other:
+        settings = {"transport": other.url, "delivery": "thread"}
+        run = corelib.init(project="p", settings=settings)
+        assert run.offline
+        run.finish()
+        assert keys_at(other) == set()
+        with netrc.open("a", encoding="utf-8") as file:
+            file.write(f"machine {other.url.removeprefix('http://')} password {FOREIGN['api_key']}\n")
+        run = corelib.init(project="p", settings=settings)
+        run.log({"loss": 1})
+        assert run.finish().delivered == 1
+
+
+def test_sync_to_another_server_needs_its_key(program: Program) -> None:
+    """After login(host=A), a sync to B is an error that says how to log in there, and nothing is sent to B."""
+    run = program.init(mode="offline")
+    run.log({"loss": 1})
+    run.finish()
+    with serve(keys=[FOREIGN["api_key"]]) as other:
+        assert corelib.login(key=program.server.key, host=program.server.url)
+        with pytest.raises(AuthenticationError, match=f"no key for {other.url}"):
+            corelib.sync(everything=True, transport=other.url)
+        assert keys_at(other) == set()
+        assert corelib.login(key=FOREIGN["api_key"], host=other.url)
+        assert [one.outcome for one in corelib.sync(everything=True, transport=other.url)] == ["delivered"]
+
+
+def test_sync_sends_no_malformed_key(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be a key is an AuthenticationError before any request, in a sync as in a run."""
+    run = program.init(mode="offline")
+    run.finish()
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.raises(AuthenticationError, match="too short"):
+        corelib.sync(everything=True, transport=program.server.url)
+    assert program.operations() == []
+
+
+# ------------------------------------------------------------------------------------------- what a server says
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 302])
+def test_a_server_that_answers_is_not_said_to_be_silent(program: Program, status: int) -> None:
+    """login(): an answer that leaves open whose key it is is told as one, with its status."""
+    program.server.faults.add(answer(status), operation="Viewer")
+    assert corelib.login(key=program.server.key, host=program.server.url) is False
+    assert "could not verify the API key" in program.stderr()
+    assert f"HTTP {status}" in program.stderr()
+    assert "did not answer" not in program.stderr()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_words_that_reject_a_key(program: Program, force: bool) -> None:
+    """login(): "not logged in" with HTTP 200 is a rejection: AuthenticationError, and the key is kept nowhere."""
+    denial = {"errors": [{"message": "user is not logged in"}]}
+    program.server.faults.add(answer(200, body=denial), operation="Viewer")
+    with pytest.raises(AuthenticationError, match="rejected"):
+        corelib.login(key=program.server.key, host=program.server.url, force=force)
+    assert not (Path(os.environ["HOME"]) / ".netrc").exists()
+    assert program.init(settings=NO_KEY).offline
+
+
+def test_the_name_of_an_account_is_data(program: Program) -> None:
+    """login(): what the server calls the account moves no cursor and adds no line."""
+    evil = {"data": {"viewer": {"username": "evil\x1b[2Jname\nline"}}}
+    program.server.faults.add(answer(200, body=evil), operation="Viewer")
+    assert corelib.login(key=program.server.key, host=program.server.url)
+    assert r"as evil\x1b[2Jname\nline." in program.stderr()
+    assert "\x1b" not in program.stderr()
+
+
+def test_the_words_of_an_error_are_data(program: Program) -> None:
+    """login(): so is what the server says about a failure."""
+    evil = {"errors": [{"message": "evil\x1b[2Jtext"}]}
+    program.server.faults.add(answer(200, body=evil), operation="Viewer")
+    assert not corelib.login(key=program.server.key, host=program.server.url)
+    assert "\x1b" not in program.stderr()
 
 
 # ------------------------------------------------------------------------------------------------ it stays secret

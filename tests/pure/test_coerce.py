@@ -105,6 +105,25 @@ def test_a_password_with_a_slash_is_masked_too() -> None:
     assert coerce.mask("me@example.org") == "me@example.org"
 
 
+def test_query_and_fragment_are_masked_too() -> None:
+    """What stands behind the path of an address may be a key: nothing of it is shown, and the address is."""
+    assert coerce.mask("see http://h/p?key=s3cret&x#y now") == "see http://h/p?*** now"
+    assert coerce.mask("http://u:p@h#s3cret") == "http://***@h?***"
+    assert coerce.mask("http://h/?mail=me@example.org#s3cret").count("s3cret") == 0
+    assert coerce.shown("http://h/?key=s3cret") == "'http://h/?***'"
+
+
+@pytest.mark.parametrize(
+    "value", ["http://h/?key=s3cret", "http://h#s3cret", "h:80?a s3cret", "http://h? s3cret"]
+)
+def test_an_error_about_an_address_shows_no_query(value: str) -> None:
+    """Whoever put a key into the query of an address is told so without it, also where the scheme is missing."""
+    with pytest.raises(UsageError, match=r"\?\*\*\*") as caught:
+        coerce.server_url("base_url", value, False)
+
+    assert "s3cret" not in str(caught.value)
+
+
 def test_texts_of_other_encodings_are_refused() -> None:
     """A text with bytes that are no UTF-8 (as an environment may hold) could not be recorded."""
     with pytest.raises(UsageError, match="UTF-8"):

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from corelib.shell.accounts import AnonymousAnswer, KeyAnswer, anonymous_key, verify_key
+from tests.servers.faults import answer as fault
 from tests.servers.fixtures import wandb_server
 from tests.servers.wandb_server import WandbServer, serve
 
@@ -51,10 +52,38 @@ def test_nobody_answers() -> None:
         answer = verify_key(url, "x" * 40, TIMEOUT_S)
         asked = anonymous_key(url, TIMEOUT_S)
 
-    assert answer.verdict == "unreachable"
+    assert (answer.verdict, answer.answered) == ("unreachable", False)
     assert answer.reason.endswith(".")
     assert (asked.key, asked.grant) == (None, "unanswered")
     assert "127.0.0.1" in asked.reason
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 500])
+def test_an_answer_that_says_nothing_about_the_key(wandb_server: WandbServer, status: int) -> None:
+    """Any other answer leaves open whose key it is, and is an answer: it is not taken for silence."""
+    wandb_server.faults.add(fault(status), operation="Viewer")
+    answer = verify_key(wandb_server.url, wandb_server.key, TIMEOUT_S)
+
+    assert (answer.verdict, answer.answered) == ("unreachable", True)
+    assert f"HTTP {status}" in answer.reason
+
+
+def test_words_that_reject_a_key(wandb_server: WandbServer) -> None:
+    """A denial in words, with HTTP 200, is a rejection as 401 is."""
+    denial = {"errors": [{"message": "user is not logged in"}]}
+    wandb_server.faults.add(fault(200, body=denial), operation="Viewer")
+
+    assert verify_key(wandb_server.url, wandb_server.key, TIMEOUT_S).verdict == "rejected"
+
+
+def test_what_a_terminal_would_act_upon(wandb_server: WandbServer) -> None:
+    """Names and words of a server are on one line, with escapes to be seen instead of obeyed."""
+    evil = {"data": {"viewer": {"username": "a\x1b[2Jb\nc"}}}
+    wandb_server.faults.add(fault(200, body=evil), operation="Viewer", times=1)
+    assert verify_key(wandb_server.url, wandb_server.key, TIMEOUT_S).account == r"a\x1b[2Jb\nc"
+    wandb_server.faults.add(fault(200, body={"errors": [{"message": "a\x1b[2Jb"}]}), operation="Viewer")
+
+    assert r"a\x1b[2Jb" in verify_key(wandb_server.url, wandb_server.key, TIMEOUT_S).reason
 
 
 def test_anonymous_keys() -> None:
