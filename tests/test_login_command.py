@@ -7,12 +7,15 @@ import pty
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from corelib import cli
+from corelib.commands import login as login_command
 from tests.servers.fixtures import wandb_server
 from tests.servers.wandb_server import WandbServer, serve
 
@@ -29,10 +32,11 @@ class Spoken(NamedTuple):
 
 
 def piped(url: str, words: Sequence[str] = (), said: str = "") -> Spoken:
-    """Run `corelib login` with standard input from a pipe."""
+    """Run `corelib login` with standard input from a pipe, where runs go to that server."""
     done = subprocess.run(
         [sys.executable, "-m", "corelib.cli", "login", "--host", url, *words],
         input=said,
+        env={**os.environ, "WANDB_BASE_URL": url},
         capture_output=True,
         text=True,
         check=False,
@@ -45,6 +49,7 @@ def typed(url: str, dialog: Sequence[tuple[str, str]], words: Sequence[str] = ()
     child, screen = pty.fork()
     if child == 0:
         try:
+            os.environ["WANDB_BASE_URL"] = url
             os.execv(  # noqa: S606  there is no shell to start it with
                 sys.executable, [sys.executable, "-m", "corelib.cli", "login", "--host", url, *words]
             )
@@ -206,6 +211,96 @@ def test_a_server_that_is_down(netrc: Path) -> None:
     assert spoken.status == 1
     assert "did not answer" in spoken.seen
     assert not netrc.exists()
+
+
+@pytest.mark.parametrize("set_to", [None, "http://elsewhere", "the server/"])
+def test_where_runs_go(wandb_server: WandbServer, netrc: Path, set_to: str | None) -> None:
+    """Exit code 0 promises that later runs find the key: where they go elsewhere it is 1, and what to set is said."""
+    environment = dict(os.environ)
+    if set_to is not None:
+        environment["WANDB_BASE_URL"] = set_to.replace("the server", wandb_server.url)
+    done = subprocess.run(
+        [sys.executable, "-m", "corelib.cli", "login", "--host", f"{wandb_server.url}/"],
+        input=wandb_server.key,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert netrc.read_text(encoding="utf-8") == entry(wandb_server.url, wandb_server.key)
+    if set_to == "the server/":
+        assert (done.returncode, "export" in done.stderr) == (0, False)
+        return
+    assert done.returncode == 1
+    assert f"`export WANDB_BASE_URL={wandb_server.url}`" in done.stderr
+    assert f"`base_url = {wandb_server.url}`" in done.stderr
+    instead = "base_url is not set" if set_to is None else f"base_url is {set_to} (WANDB_BASE_URL)"
+    assert instead in done.stderr
+
+
+def test_a_settings_file_says_where_runs_go(wandb_server: WandbServer) -> None:
+    """The settings file that the command names is one way to keep its promise."""
+    settings = Path.home() / ".config" / "wandb" / "settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"[default]\nbase_url = {wandb_server.url}\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "corelib.cli", "login", "--host", wandb_server.url],
+        input=wandb_server.key,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_a_pipe_that_nobody_writes_to(
+    wandb_server: WandbServer, netrc: Path, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    """A silent pipe, as a job inherits one, holds nobody up: the key that is there is used, or there is none."""
+    monkeypatch.setenv("WANDB_BASE_URL", wandb_server.url)
+    monkeypatch.setattr(login_command, "_LONG_WAIT_S", 0.2)
+    monkeypatch.setattr(login_command, "_SHORT_WAIT_S", 0.2)
+    if found:
+        netrc.write_text(entry(wandb_server.url, wandb_server.key), encoding="utf-8")
+    read, write = os.pipe()
+    with open(read, encoding="utf-8") as silent, open(write, "wb"):
+        monkeypatch.setattr(sys, "stdin", silent)
+        assert cli.main(["login"]) == (0 if found else 1)
+    assert len(wandb_server.requests()) == found
+
+
+@pytest.mark.parametrize("rest", ["", "\n"])
+def test_a_pipe_that_stays_open(
+    wandb_server: WandbServer, netrc: Path, monkeypatch: pytest.MonkeyPatch, rest: str
+) -> None:
+    """A key in a pipe is read also where the other side does not close it, with a line feed or without."""
+    monkeypatch.setenv("WANDB_BASE_URL", wandb_server.url)
+    monkeypatch.setattr(login_command, "_SHORT_WAIT_S", 0.2)
+    read, write = os.pipe()
+    with open(read, encoding="utf-8") as stream, open(write, "wb", buffering=0) as writer:
+        writer.write((wandb_server.key + rest).encode())
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert cli.main(["login"]) == 0
+    assert netrc.read_text(encoding="utf-8") == entry(wandb_server.url, wandb_server.key)
+
+
+def test_a_writer_that_takes_its_time(
+    wandb_server: WandbServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no key yet, whoever writes one may ask for a passphrase first; that we wait is said."""
+    monkeypatch.setenv("WANDB_BASE_URL", wandb_server.url)
+    monkeypatch.setattr(login_command, "_SHORT_WAIT_S", 0.0)
+    read, write = os.pipe()
+    timer = threading.Timer(0.3, lambda: os.write(write, wandb_server.key.encode() + b"\n"))
+    timer.start()
+    with open(read, encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert cli.main(["login"]) == 0
+    timer.join()
+    os.close(write)
+    assert "Waiting up to 60 s for the API key" in capsys.readouterr().err
 
 
 def test_a_key_is_no_argument() -> None:
