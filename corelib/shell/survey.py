@@ -184,14 +184,14 @@ def _ends(writer_dir: Path) -> _Ends:
         last = _read(path)
         damage = damage or last.damage
     # Every segment begins with a header, which takes a number as well.
-    counted = last.seq + 1 - number + last.losses.behind if left else last.count + last.losses.count
+    counted = last.seq + 1 - number + last.losses.behind if left else last.records + last.losses.count
     return _Ends(header, start, last.ending, counted + unread, touched, damage)
 
 
 class _Last(NamedTuple):
     """What stands in a segment: how many records, the last number, the end of the run, and what is damaged."""
 
-    count: int
+    records: int
     seq: int
     ending: Exit | None
     losses: _Losses
@@ -202,16 +202,16 @@ _NO_LAST: Final = _Last(0, -1, None, _Losses(), None)
 
 
 def _read(path: Path) -> _Last:
-    count, seq, ending, damage, losses = 0, -1, None, None, _Losses()
+    records, seq, ending, damage, losses = 0, -1, None, None, _Losses()
     for entry in _entries(path):
         losses.hear(entry)
         if type(entry) is Entry:
-            count += type(entry.record) is not Header
+            records += type(entry.record) is not Header
             seq = max(seq, entry.record.seq)
             ending = entry.record if type(entry.record) is Exit else ending
         elif type(entry) is Damage and entry.kind != "torn":
             damage = damage or f"{path.parent.name}/{entry.segment}: {entry.reason}"
-    return _Last(count, seq, ending, losses, damage)
+    return _Last(records, seq, ending, losses, damage)
 
 
 def _entries(path: Path) -> Iterator[Entry | Damage]:
