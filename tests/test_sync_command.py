@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -18,7 +19,9 @@ import pytest
 
 import corelib
 from corelib import cli
+from corelib.api.syncing import SyncProgress
 from corelib.commands.sync import _HEADINGS, _Line
+from corelib.terminal import width
 from tests.servers.fixtures import wandb_server
 from tests.servers.wandb_server import WandbServer
 
@@ -147,7 +150,12 @@ def test_what_is_rejected(ask: Ask, backup: str) -> None:
         (("nowhere",), "No run 'nowhere'"),
         (("--all",), "Nobody said where to sync to"),
         (("--all", "--transport", "nonsense"), "no transport 'nonsense'"),
+        (("--all",), "WANDB_BASE_URL"),
+        (("--all",), "corelib login"),
+        (("--all", "--dry-run"), "Nobody said where to sync to"),
         (("--all", "--transport", "file", "--id", "a/b"), "Invalid run id"),
+        (("--all", "--transport", "file", "--watch", "--dry-run"), "leave one out"),
+        (("",), "names no run"),
     ],
 )
 def test_wrong_words(ask: Ask, words: tuple[str, ...], text: str) -> None:
@@ -165,12 +173,14 @@ def test_nothing_to_sync(ask: Ask) -> None:
 
 
 def test_not_logged_in(ask: Ask, wandb_server: WandbServer) -> None:
-    """Without a key for the server it is exit code 1, and how to log in is said."""
+    """Without a key for the server it is exit code 2, and how to log in is said; a dry run needs none."""
     record()
     answer = ask("sync", "--all", "--transport", wandb_server.url)
 
-    assert answer.status == 1
+    assert answer.status == 2
     assert "corelib login" in answer.err
+    assert "WANDB_BASE_URL" in answer.err
+    assert ask("sync", "--all", "--transport", wandb_server.url, "--dry-run").status == 1
     assert wandb_server.requests() == []
 
 
@@ -217,6 +227,33 @@ def test_a_watch_follows_a_run_to_its_end(backup: str, tmp_path: Path) -> None:
     assert watch.returncode == 0
     assert "finished" in out
     assert corelib.open_run("live", tmp_path / "backup" / "wandb").rows == 2
+
+
+def test_a_watch_ends_where_nothing_more_can_be_done(ask: Ask, backup: str) -> None:
+    """A run that nothing can be delivered of is no reason to wait; why, is shown."""
+    directory = record(id="aa")
+    (segment,) = directory.rglob("*.zst")
+    segment.write_bytes(segment.read_bytes()[:-1])
+    record(id="bb")
+    answer = ask("sync", "aa", "bb", "--watch", "--transport", backup)
+
+    assert answer.status == 1
+    assert "aa: 1 pending: " in answer.out
+    assert "cannot be believed" in answer.out
+    assert answer.out.splitlines()[3].split()[:3] == ["bb", "p", "finished"]
+
+
+def test_a_watch_goes_on_while_that_helps(
+    ask: Ask, backup: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a destination takes some and not all, it is tried again; where it takes nothing, the watch ends."""
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "0.3")
+    record(id="aa")
+    (tmp_path / "backup").write_text("in the way")
+    answer = ask("sync", "aa", "--watch", "--transport", backup)
+
+    assert answer.status == 1
+    assert "aa: 5 pending: the destination did not take it" in answer.out
 
 
 def test_a_watch_of_everything_is_ended_by_an_interrupt(backup: str, tmp_path: Path) -> None:
@@ -269,8 +306,6 @@ def test_progress_at_a_terminal(backup: str) -> None:
 
 def test_the_line_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
     """The bar shows the share of all that is under way, in one line that is drawn over itself."""
-    from corelib.api.syncing import SyncProgress
-
     line = _Line()
     line.show([])
     line.show([SyncProgress("aa", "file", 50, 100, 12_000), SyncProgress("bb", "file", 0, 100, 0)])
@@ -283,6 +318,54 @@ def test_the_line_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
     assert second.rstrip() == "[####################] 100 of 100 records, 24.0 kB: aa"
     assert len(second) == len(first)
     assert end == ""
+
+
+class Screen(io.StringIO):
+    """A terminal of so many columns."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the ids are, and however wide their characters, the line is one line, with room for ^C."""
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr("corelib.commands.sync._columns", lambda: 60)
+    line = _Line()
+    for run_id in ("x" * 100, "長い名前" * 20):
+        line.show([SyncProgress(run_id, "file", 50, 100, 12_000)])
+    line.clear()
+
+    for text in screen.getvalue().split("\r"):
+        assert width(text) < 60
+
+
+def test_messages_stand_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message is written where the line was, and the line below it."""
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    line = _Line()
+    line.show([SyncProgress("aa", "file", 50, 100, 12_000)])
+    line.write("corelib: WARNING beware\n")
+    line.flush()
+    shown = screen.getvalue().split("\r")
+
+    assert shown[1].startswith("[")
+    assert shown[-2] == "corelib: WARNING beware\n"
+    assert shown[-1] == shown[1]
+
+
+def test_a_command_at_a_terminal(ask: Ask, backup: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There messages go through the line, which is gone in the end."""
+    record(id="aa")
+    Path("wandb/offline-run-20260101_000000-empty").mkdir()
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert ask("sync", *Path("wandb").iterdir(), "--transport", backup).status == 0
+
+    assert "empty holds no journal, and is left out.\n" in screen.getvalue()
+    assert screen.getvalue().endswith(("\n", "\r"))
 
 
 # ----------------------------------------------------------------------------------------------------------------- ls
@@ -300,4 +383,21 @@ def test_ls_shows_what_is_pending(ask: Ask, backup: str) -> None:
         assert ask("ls").out.splitlines()[2].split()[-2] == "1"
     ask("sync", "aa", "--transport", backup)
 
+    assert pending_of(ask) == [[0]]
+
+
+def test_ls_shows_what_is_pending_at_the_destination_of_the_settings(
+    ask: Ask, backup: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a destination is set, what was never sent is pending there; where none is, nothing can be."""
+    record(id="aa")
+    assert ask("ls").out.splitlines()[2].split()[-2] == "-"
+    monkeypatch.setenv("WANDB_TRANSPORT", backup)
+    assert pending_of(ask) == [[5]]
+    assert ask("ls").out.splitlines()[2].split()[-2] == "5"
+    ask("sync", "aa")
+    assert pending_of(ask) == [[0]]
+    monkeypatch.setenv("WANDB_TRANSPORT", "nonsense")
+    assert ask("ls").status == 0
+    monkeypatch.setenv("WANDB_TRANSPORT", "file")
     assert pending_of(ask) == [[0]]

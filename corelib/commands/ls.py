@@ -1,4 +1,8 @@
-"""`corelib ls [DIR]`: the runs of a directory, and what of them is pending at the destinations they were sent to."""
+"""`corelib ls [DIR]`: the runs of a directory, and what of them is pending.
+
+Law: what is pending the library says (`corelib.api.syncing.Prospect`): at the destinations of the settings, and at
+those that a run was sent to before. Where there are none, nothing can be.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,8 @@ from typing import Any
 
 from corelib.api.core import default
 from corelib.api.reading import RunView
+from corelib.api.syncing import Prospect
 from corelib.commands.selection import print_json, runs_directory
-from corelib.shell.cursor import read_cursors
-from corelib.shell.survey import survey
 from corelib.terminal import duration, emit, moment, table
 
 __all__ = ["run"]
@@ -22,16 +25,17 @@ def run(arguments: argparse.Namespace) -> int:
     directory = runs_directory(arguments.directory)
     # Folder names tell whole seconds; runs of one second are told apart by their journals.
     views = sorted(default.list_runs(directory), key=lambda view: view.start_time or 0.0)
+    prospect = Prospect(default.names, default.session)
     if arguments.json:
-        print_json([_document(view) for view in views])
+        print_json([_document(view, prospect) for view in views])
     elif not views:
         emit([f"No runs in {directory}."])
     else:
-        emit(table(_HEADINGS, [_cells(view) for view in views], "<<<<<>><"))
+        emit(table(_HEADINGS, [_cells(view, prospect) for view in views], "<<<<<>><"))
     return 0
 
 
-def _cells(view: RunView) -> tuple[Any, ...]:
+def _cells(view: RunView, prospect: Prospect) -> tuple[Any, ...]:
     return (
         view.id,
         view.project,
@@ -39,12 +43,12 @@ def _cells(view: RunView) -> tuple[Any, ...]:
         view.state,
         moment(view.start_time),
         duration(view.runtime),
-        max(_pending(view).values(), default=None),
+        max(prospect.pending(view.path).values(), default=None),
         view.path.name,
     )
 
 
-def _document(view: RunView) -> dict[str, Any]:
+def _document(view: RunView, prospect: Prospect) -> dict[str, Any]:
     return {
         "id": view.id,
         "project": view.project,
@@ -54,14 +58,7 @@ def _document(view: RunView) -> dict[str, Any]:
         "start_time": view.start_time,
         "runtime": view.runtime,
         "resumed": view.resumed,
-        "pending": _pending(view),
+        "pending": prospect.pending(view.path),
         "tags": list(view.tags),
         "path": str(view.path),
     }
-
-
-def _pending(view: RunView) -> dict[str, int]:
-    """Return how many records each destination has not settled yet, as far as the run was ever sent to one."""
-    cursors = read_cursors(str(view.path))
-    written = survey(view.path).written if cursors else 0
-    return {name: max(written - cursor.ledger.accepted, 0) for name, cursor in cursors.items()}

@@ -19,8 +19,10 @@ from corelib.tail import Position
 __all__ = ["Readdressed", "start_at"]
 
 
-def start_at(start: RunStart, run: RunRef) -> RunStart:
-    """Return how the run began, at the address `run`."""
+def start_at(start: RunStart, run: RunRef, *, begins: bool = False) -> RunStart:
+    """Return how the run began, at the address `run`; `begins`: there it continues nothing."""
+    if begins:
+        start = evolve(start, previous=None, resumed=False, deferred=None)
     previous = None if start.previous is None else folder_under(start.previous, run.run_id)
     return evolve(start, project=run.project, entity=run.entity, previous=previous)
 
@@ -31,11 +33,13 @@ class Readdressed:
     Args:
         source: what the run has recorded.
         run: the address.
+        begins: there it continues nothing.
     """
 
-    def __init__(self, source: ResumableSource, run: RunRef) -> None:
+    def __init__(self, source: ResumableSource, run: RunRef, *, begins: bool = False) -> None:
         self._source = source
         self._run = run
+        self._begins = begins
 
     @property
     def positions(self) -> Mapping[str, Position]:
@@ -74,4 +78,4 @@ class Readdressed:
     def _at(self, record: Record) -> Record:
         if type(record) is Header:
             return evolve(record, run_id=self._run.run_id)
-        return start_at(record, self._run) if type(record) is RunStart else record
+        return start_at(record, self._run, begins=self._begins) if type(record) is RunStart else record

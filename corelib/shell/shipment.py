@@ -6,6 +6,8 @@ that each goes on where the other ended. Nothing is delivered here.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -13,17 +15,18 @@ from attrs import evolve, frozen
 
 from corelib.errors import JournalError
 from corelib.ports import Address, RunRef, Transport
+from corelib.pure.key_scope import is_server
 from corelib.pure.outcomes import Ledger
 from corelib.pure.records import Header, RunStart
-from corelib.shell.cursor import CursorFile, is_delivering
+from corelib.shell.cursor_place import PlacedCursor, is_under_way
 from corelib.shell.dead_letters import DeadLetters
 from corelib.shell.delivery import Delivery
 from corelib.shell.readdressed import Readdressed, start_at
 from corelib.shell.source import CompletedSource, ResumableSource
-from corelib.shell.survey import Part
+from corelib.shell.survey import Part, lost_records
 from corelib.shell.wiring import destination_name, load_transport, transport_name
 
-__all__ = ["Destination", "NewAddress", "Shipment"]
+__all__ = ["Destination", "NewAddress", "Shipment", "accounted"]
 
 _CRASHED: Final = 1  # the exit code of a process that died without a word
 
@@ -40,6 +43,14 @@ class NewAddress:
     def is_new(self) -> bool:
         """Whether anything is other."""
         return any(value is not None for value in (self.run_id, self.project, self.entity))
+
+    def beside(self, run_id: str, start: RunStart) -> NewAddress:
+        """Return what of it is other than a run was recorded with: one address has one name, however it was said."""
+        return NewAddress(
+            run_id=None if self.run_id == run_id else self.run_id,
+            project=None if self.project == start.project else self.project,
+            entity=None if self.entity == start.entity else self.entity,
+        )
 
     def __str__(self) -> str:
         return "/".join(value or "" for value in (self.entity, self.project, self.run_id))
@@ -59,17 +70,22 @@ class Destination(NamedTuple):
     new_address: NewAddress = NewAddress()
 
     @property
-    def cursor_name(self) -> str | None:
-        """What to call its cursor; None: it is an object, of which the next process knows nothing."""
-        if not isinstance(self.spec, str):
-            return None
-        suffix = f" as {self.new_address}" if self.new_address.is_new else ""
-        return destination_name(self.spec, self.server) + suffix
-
-    @property
     def label(self) -> str:
         """What to call it to people."""
         return transport_name(self.spec)
+
+    @property
+    def is_server(self) -> bool:
+        """Whether it is a server that wants a login."""
+        return is_server(self.spec)
+
+    def cursor_name(self, run_id: str, start: RunStart) -> str | None:
+        """Return what to call its cursor for a run; None: it is an object, of which the next process knows nothing."""
+        if not isinstance(self.spec, str):
+            return None
+        new = self.new_address.beside(run_id, start)
+        suffix = f" as {new}" if new.is_new else ""
+        return destination_name(self.spec, self.server) + suffix
 
     def transport(self, part: Part) -> Transport:
         """Return a transport to it, for one part.
@@ -79,7 +95,9 @@ class Destination(NamedTuple):
             AuthenticationError: there is no key for the server.
             MissingDependency: its code needs a package that is not installed.
         """
-        return load_transport(self.spec, evolve(self.server, wandb_dir=str(part.directory.parent)))
+        ignored = dict.fromkeys((*getattr(part.start, "ignored", ()), *self.server.ignored))
+        address = evolve(self.server, wandb_dir=str(part.directory.parent), ignored=tuple(ignored))
+        return load_transport(self.spec, address)
 
 
 class Shipment:
@@ -93,29 +111,39 @@ class Shipment:
         header: its first header.
         start: how it began.
         destination: where to.
+        begins: under another id it continues nothing, for what it continues cannot be delivered.
     """
 
-    def __init__(self, part: Part, header: Header, start: RunStart, destination: Destination) -> None:
-        new = destination.new_address
+    def __init__(
+        self, part: Part, header: Header, start: RunStart, destination: Destination, *, begins: bool = False
+    ) -> None:
+        new = self._new = destination.new_address.beside(part.run_id, start)
         self.run = RunRef(
             run_id=new.run_id or part.run_id,
             project=new.project or start.project,
             entity=new.entity or start.entity,
             directory=str(part.directory),
         )
-        self._part = part
+        self.part = part
         self._start = start
         self._header = header
         self._destination = destination
-        name = destination.cursor_name
-        self.cursor = None if name is None else CursorFile(str(part.directory), name)
-        self.written = part.written + (part.ending is None and not part.is_running)
+        self._begins = begins and new.run_id is not None
+        self._name = destination.cursor_name(part.run_id, start)
+        self.cursor = None if self._name is None else PlacedCursor(str(part.directory), self._name)
+        self.written = _written(part)
 
     @property
     def is_under_way(self) -> bool:
-        """Whether another process delivers it just now."""
-        name = self._destination.cursor_name
-        return name is not None and is_delivering(str(self._part.directory), name)
+        """Whether somebody delivers it just now."""
+        return self._name is not None and is_under_way(str(self.part.directory), self._name)
+
+    @property
+    def must_be_remembered(self) -> bool:
+        """Whether delivering it a second time may double something: it goes on behind what is there."""
+        start = self._start
+        goes_on = start.resumed or start.previous is not None or start.deferred is not None
+        return goes_on and not self._begins
 
     def recorded(self) -> Ledger:
         """Return the account of earlier deliveries; all else is pending."""
@@ -123,7 +151,22 @@ class Shipment:
             cursor = None if self.cursor is None else self.cursor.read(self.run.run_id)
         except JournalError:  # a delivery begins anew then
             cursor = None
-        return (Ledger() if cursor is None else cursor.ledger).including(self.written)
+        if cursor is None:
+            return Ledger().including(self.written)
+        return accounted(self.part, cursor.ledger, is_complete=cursor.exited)
+
+    def refusal(self) -> str | None:
+        """Return why the destination has refused the whole run for good, if it has; the next sync asks again."""
+        letters = self._letters()
+        found: str | None = None
+        try:
+            with open(letters.path if letters is not None else os.devnull, "rb") as file:
+                for line in file:
+                    if b'"writer":null' in line:
+                        found = str(json.loads(line)["reason"])
+        except (KeyError, OSError, TypeError, ValueError):  # there are none, or a crash has cut one off
+            return found
+        return found
 
     def delivery(self, transport: Transport, tell: Callable[[str], None]) -> Delivery:
         """Return what carries it.
@@ -135,17 +178,17 @@ class Shipment:
         Raises:
             UsageError: the transport declares bounds with which nothing could be delivered.
         """
-        part, name = self._part, self._destination.cursor_name
         source: ResumableSource = CompletedSource(
-            part.directory / "journal",
+            self.part.directory / "journal",
             primary=self._header.writer,
             start=self._start,
             start_time=self._header.start_time,
             fate=self._fate,
         )
         start = self._start
-        if self._destination.new_address.is_new:
-            source, start = Readdressed(source, self.run), start_at(start, self.run)
+        if self._new.is_new:
+            source = Readdressed(source, self.run, begins=self._begins)
+            start = start_at(start, self.run, begins=self._begins)
         return Delivery(
             transport,
             source,
@@ -154,11 +197,36 @@ class Shipment:
             name=self._destination.label,
             report=tell,
             cursor=self.cursor,
-            dead_letters=None if name is None else DeadLetters(str(part.directory), name, self.run.run_id),
+            dead_letters=self._letters(),
         )
+
+    def _letters(self) -> DeadLetters | None:
+        if self.cursor is None or self._name is None:
+            return None
+        return DeadLetters(self.cursor.place or str(self.part.directory), self._name, self.run.run_id)
 
     def _fate(self) -> int | None:
         """Return the exit code of the program; None: it may still write."""
-        if self._part.is_running:
+        if self.part.is_running:
             return None
-        return _CRASHED if self._part.exit_code is None else self._part.exit_code
+        return _CRASHED if self.part.exit_code is None else self.part.exit_code
+
+
+def accounted(part: Part, ledger: Ledger, *, is_complete: bool) -> Ledger:
+    """Return the account of all that a part has written.
+
+    What is damaged was written, and is pending. It is counted in the journal where all that can be read has been read:
+    the numbers of records, which tell how many there should be, have gaps where a disk was full.
+
+    Args:
+        part: the part.
+        ledger: the account of what was read of it.
+        is_complete: what could be read has been read.
+    """
+    if is_complete and ledger.accepted < _written(part):
+        return ledger.including(ledger.accepted + lost_records(part.directory))
+    return ledger.including(_written(part))
+
+
+def _written(part: Part) -> int:
+    return part.written + (part.start is not None and part.ending is None and not part.is_running)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,11 +19,15 @@ from hypothesis import strategies as st
 import corelib
 from corelib.api.core import default
 from corelib.api.syncing import SyncProgress, SyncRequest, SyncResult, sync
-from corelib.errors import AuthenticationError, JournalError, UsageError
+from corelib.errors import AuthenticationError, UsageError
+from corelib.journal import JournalWriter
 from corelib.ports import Capabilities, Rejected, Retry
 from corelib.pure.outcomes import Ledger
+from corelib.pure.records import Exit, Row, RunStart
 from corelib.pure.settings import Settings
 from corelib.shell.cursor import CursorFile
+from corelib.testing.specimens import start_record
+from tests.journals import flip
 from tests.servers.fixtures import wandb_server
 from tests.servers.wandb_server import WandbServer
 from transports.memory import MemoryTransport
@@ -303,7 +308,7 @@ def test_patience_ends() -> None:
 
     assert result.outcome == "pending"
     assert result.ledger.pending == 52
-    assert "try again later" in result.reason
+    assert result.reason == "the destination did not take it (busy): try again later"
 
 
 def test_a_slow_destination_is_waited_for() -> None:
@@ -329,6 +334,7 @@ def test_a_run_that_never_began(backup: str) -> None:
     (result,) = synced(directory, transport=backup)
 
     assert (result.state, result.outcome) == ("empty", "delivered")
+    assert "no run began there" in result.reason
 
 
 def test_a_lost_beginning_is_pending(backup: str) -> None:
@@ -345,19 +351,93 @@ def test_a_lost_beginning_is_pending(backup: str) -> None:
     assert "cannot be believed" in result.reason
 
 
-def test_damage_elsewhere_is_said(backup: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What can be read of a damaged journal is delivered, and the rest is said to be lost."""
+def test_damage_elsewhere_is_pending(backup: str, tmp_path: Path) -> None:
+    """What can be read of a damaged journal is delivered; the rest was written, and is no success."""
     process, directory = child(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     process.communicate()
     (segment,) = directory.rglob("*.jsonl")
     lines = segment.read_bytes().splitlines(keepends=True)
     lines[3] = b"00000000" + lines[3][8:]
     segment.write_bytes(b"".join(lines))
+    ledger = Ledger(accepted=6, delivered=5, pending=1)
+    for _ in range(2):
+        (result,) = synced(directory, transport=backup)
+        assert result.ledger == ledger
+        assert copies(tmp_path) == {result.run_id: [[0, 2, 3]]}
+        assert "the checksum does not fit" in result.reason
+        assert f"`corelib verify {directory.name}`" in result.reason
+    assert synced(directory, transport=backup, dry_run=True)[0].ledger == ledger
+
+
+def test_damage_holds_up_nothing(backup: str, tmp_path: Path) -> None:
+    """What is damaged in a part will never be delivered, so that those behind it do not wait for it."""
+    root = tmp_path / "wandb"
+    code = CHILD.format(root=str(tmp_path), ending="os._exit(0)").replace(
+        'mode="offline"', 'mode="offline", id="c"'
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    record(2, id="c", resume="must")
+    (segment,) = root.rglob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    lines[3] = b"00000000" + lines[3][8:]
+    segment.write_bytes(b"".join(lines))
+    for _ in range(2):
+        (result,) = synced("c", transport=backup)
+        assert result.ledger.pending == 1
+    assert copies(tmp_path) == {"c": [[0, 2, 3], [0, 1]]}
+
+
+def record_segments(run_id: str, *, gap_at: int = -1) -> None:
+    """Record a run of many segments; with `gap_at`, a number that is used up without a record."""
+    writer = JournalWriter(
+        Path(f"wandb/offline-run-20260101_000000-{run_id}/journal").absolute(),
+        run_id=run_id,
+        writer="w",
+        start_time=1.0,
+        now=1.0,
+        host="h",
+        primary=True,
+        segment_bytes=300,
+    )
+    fields = {name: getattr(start_record(), name) for name in RunStart.__annotations__ if name != "seq"}
+    writer.append(RunStart, **fields)
+    for number in range(40):
+        writer.append(Row, time=2.0, step=number, data={"row": number})
+        writer.seq += number == gap_at
+    writer.append(Exit, time=9.0, exit_code=0, runtime=8.0)
+    writer.close()
+
+
+def test_a_damaged_segment_in_the_middle(backup: str) -> None:
+    """A flipped bit where no survey looks does not pass for success: the records of that segment are pending."""
+    record_segments("mid")
+    segments = sorted(Path("wandb").rglob("*.zst"))
+    flip(segments[len(segments) // 2], 40)
+    for _ in range(2):
+        (result,) = synced("mid", transport=backup)
+        assert result.outcome == "pending"
+        assert result.ledger.accepted == 42
+        assert 0 < result.ledger.pending < 20
+        assert "corelib verify" in result.reason
+
+
+def test_numbers_without_records_are_no_loss(backup: str) -> None:
+    """A row that `log()` refused for a full disk has used up a number, and nothing is pending for that."""
+    record_segments("gap", gap_at=20)
+
+    assert synced("gap", transport=backup)[0].ledger == Ledger(accepted=42, delivered=42)
+    assert synced("gap", transport=backup, dry_run=True)[0].outcome == "delivered"
+
+
+def test_an_empty_journal_is_no_success(backup: str) -> None:
+    """A segment without a byte has lost what it held."""
+    directory = record()
+    for path in directory.rglob("*.zst"):
+        path.write_bytes(b"")
     (result,) = synced(directory, transport=backup)
 
-    assert result.outcome == "delivered"
-    assert copies(tmp_path) == {result.run_id: [[0, 2, 3]]}
-    assert "the checksum does not fit" in capsys.readouterr().err
+    assert result.outcome == "pending"
+    assert "cannot be believed" in result.reason or "the file is empty" in result.reason
 
 
 def test_an_interrupt_ends_neatly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,6 +466,88 @@ def test_progress_is_told() -> None:
     assert {one.written for one in under_way} == {12}
     assert all(0 <= one.settled <= one.written for one in under_way)
     assert heard[-1] == [] or heard[-1][0].settled == 12
+
+
+class Elsewhere:
+    """A destination that is named by a text, so that a cursor is kept, and is a memory all the same."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **words: Any) -> None:
+        self.memory = MemoryTransport(**words)
+        monkeypatch.setattr("corelib.shell.shipment.load_transport", lambda *_: self.memory)
+
+    def sync(self, *paths: Path, **words: Any) -> list[SyncResult]:
+        return synced(*paths, transport="plug://elsewhere", **words)
+
+
+def test_a_refusal_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was refused for good is refused at the next sync as well, though that was not told it so often."""
+    directory = record()
+    elsewhere = Elsewhere(
+        monkeypatch,
+        openings=[Rejected(reason="HTTP 409 (deleted)"), *[Retry(reason="HTTP 409 (deleted)")] * 1000],
+        capabilities=QUICK,
+    )
+    for _ in range(2):
+        (result,) = elsewhere.sync(directory, patience_s=20.0)
+        assert result.outcome == "rejected"
+        assert result.ledger == Ledger(accepted=5, reasons={"HTTP 409 (deleted)": 5})
+    elsewhere = Elsewhere(monkeypatch, openings=[Retry(reason="HTTP 503")] * 1000, capabilities=QUICK)
+    (result,) = elsewhere.sync(directory, patience_s=0.3)
+    assert (result.outcome, result.reason) == (
+        "pending",
+        "the destination did not take it (HTTP 503): try again later",
+    )
+    elsewhere = Elsewhere(monkeypatch, capabilities=QUICK)
+    assert elsewhere.sync(directory)[0].outcome == "delivered"
+
+
+def test_another_process_delivers_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who holds the lock and makes no headway is waited for, and named as the reason."""
+    directory = record()
+    elsewhere = Elsewhere(monkeypatch, capabilities=QUICK)
+    lock = CursorFile(str(directory), "plug://elsewhere")
+    assert lock.lock()
+    (result,) = elsewhere.sync(directory, patience_s=0.3)
+    lock.release()
+
+    assert (result.outcome, result.reason) == ("pending", "another process delivers it")
+    assert elsewhere.sync(directory)[0].outcome == "delivered"
+
+
+def test_a_bug_ends_a_delivery_and_no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the delivery itself fails, what is pending is said all the same."""
+    directory = record()
+    elsewhere = Elsewhere(monkeypatch, capabilities=QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("corelib.shell.delivery.delivery.step", lambda *_: 1 / 0)
+        (result,) = elsewhere.sync(directory)
+    assert (result.outcome, result.ledger.pending) == ("pending", 5)
+    assert "a bug" in result.reason
+
+
+def test_one_attempt_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one run has used up the patience with a destination, the others are tried once."""
+    directories = [record() for _ in range(4)]
+    elsewhere = Elsewhere(monkeypatch, openings=[Retry(reason="nobody")] * 1000, capabilities=QUICK)
+    began = monotonic()
+    results = elsewhere.sync(*directories, patience_s=1.5)
+
+    assert [result.outcome for result in results] == ["pending"] * 4
+    assert monotonic() - began < 3.5
+    assert elsewhere.memory.calls.count("open") >= 4
+
+
+def test_an_error_ends_a_sync(monkeypatch: pytest.MonkeyPatch, backup: str) -> None:
+    """What keeps a run from being delivered at all is raised where the sync was called, and no thread is left."""
+
+    def broken(*_: object) -> object:
+        raise UsageError("no such place")
+
+    directory = record()
+    monkeypatch.setattr("corelib.shell.shipment.load_transport", broken)
+    with pytest.raises(UsageError, match="no such place"):
+        synced(directory, transport=backup)
+    assert [thread.name for thread in threading.enumerate() if "sync" in thread.name] == []
 
 
 # ---------------------------------------------------------------------------------------------------- other addresses
@@ -469,11 +631,31 @@ def test_what_cannot_be_meant(words: dict[str, Any]) -> None:
         synced(**words)
 
 
-def test_a_directory_without_a_journal(tmp_path: Path) -> None:
-    """A directory that holds no run holds none to sync; a file is no directory."""
-    assert synced(tmp_path, transport="file") == []
-    with pytest.raises((UsageError, JournalError)):
-        synced(__file__, transport="file")
+def test_what_holds_no_run(tmp_path: Path, backup: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is there and holds no run is an error by itself; beside runs a file is passed over, a directory named."""
+    directory = record()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "wandb" / "offline-run-20260101_000000-empty").mkdir()
+    files = tmp_path / "wandb" / "wandb-resume.json"
+    files.touch()
+    for path, text in {
+        tmp_path / "empty": "is no run directory and holds none",
+        directory / "files": "is no run directory and holds none",
+        tmp_path / "wandb" / "offline-run-20260101_000000-empty": "holds no journal",
+        files: "is a file and no run",
+        "": "names no run",
+    }.items():
+        with pytest.raises(UsageError, match=text):
+            synced(path, transport=backup)
+    for path in (tmp_path / "nowhere", "nowhere"):
+        with pytest.raises(UsageError, match="No run"):
+            synced(directory, path, transport=backup)
+    capsys.readouterr()
+    (result,) = synced(*sorted((tmp_path / "wandb").glob("*")), transport=backup)
+
+    assert result.outcome == "delivered"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "offline-run-20260101_000000-empty holds no journal, and is left out" in line
 
 
 # --------------------------------------------------------------------------------------------------------- a server

@@ -10,7 +10,6 @@ import pytest
 from corelib.errors import JournalError
 from corelib.pure.cursor import Cursor
 from corelib.pure.outcomes import Ledger
-from corelib.shell import cursor_place
 from corelib.shell.cursor import CursorFile
 from corelib.shell.cursor_place import PlacedCursor, is_under_way, placed_cursors, state_directory
 
@@ -33,7 +32,7 @@ def _read_only(run_directory: str, monkeypatch: pytest.MonkeyPatch) -> str:
     def access(path: str, mode: int) -> bool:
         return not os.fspath(path).startswith(run_directory) and allowed(path, mode)
 
-    monkeypatch.setattr(cursor_place.os, "access", access)
+    monkeypatch.setattr("corelib.shell.cursor_place.os.access", access)
     return run_directory
 
 
@@ -90,7 +89,7 @@ def test_a_damaged_cursor(run_directory: str) -> None:
 
 def test_nowhere(run_directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where neither can be written there is no place, and whoever delivers is told by the lock."""
-    monkeypatch.setattr(cursor_place.os, "access", lambda *_: False)
+    monkeypatch.setattr("corelib.shell.cursor_place.os.access", lambda *_: False)
     monkeypatch.setenv("HOME", "/proc/none")
     placed = PlacedCursor(run_directory, "x")
 
@@ -106,7 +105,7 @@ def test_somebody_elses_lock(run_directory: str, monkeypatch: pytest.MonkeyPatch
     Path(lock_path).touch()
     allowed = os.access
     monkeypatch.setattr(
-        cursor_place.os, "access", lambda path, mode: path != lock_path and allowed(path, mode)
+        "corelib.shell.cursor_place.os.access", lambda path, mode: path != lock_path and allowed(path, mode)
     )
 
     assert PlacedCursor(run_directory, "x").place == state_directory(run_directory)

@@ -75,3 +75,13 @@ def test_the_rest_is_passed_on() -> None:
 def test_a_start_that_continues_nothing() -> None:
     """A run that continues no other does so at the new address as well."""
     assert start_at(start_record(), NEW).previous is None
+
+
+def test_what_continues_nothing_there() -> None:
+    """A part that becomes a run of its own continues nothing, and leaves nothing to decide."""
+    start = evolve(start_record(), previous="run-20260101_000000-old", resumed=True, deferred="must")
+    begun = start_at(start, NEW, begins=True)
+    assert (begun.previous, begun.resumed, begun.deferred, begun.project) == (None, False, None, "q")
+
+    ((_, first, _),) = Readdressed(Source(start), NEW, begins=True).poll(1)  # type: ignore[arg-type]
+    assert first == begun
