@@ -186,6 +186,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor = command(
         "doctor", "say what `init()` would do here: directories, settings that matter, resume plan"
     )
+    doctor.add_argument(
+        "--ask", action="store_true", help="ask the server as well: key and run (a few seconds at most)"
+    )
     _json(doctor)
     return parser
 

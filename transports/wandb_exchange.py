@@ -162,6 +162,11 @@ class Verdict(NamedTuple):
     after: float | None = None
     denial: Denial | None = None
 
+    @property
+    def advice(self) -> str:
+        """The reason, with what to do where only people can mend it."""
+        return f"{self.reason}; log in with `corelib login`" if self.denial == "key" else self.reason
+
 
 def percent_encoded(segment: str) -> str:
     """Return a text as one segment of a path, whatever characters it holds."""

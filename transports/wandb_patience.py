@@ -28,14 +28,14 @@ class Patience:
     def again(self, operation: str, verdict: Verdict) -> Retry | None:
         """Return when to try again; None: not any more."""
         if verdict.meaning == "later":
-            return Retry(reason=verdict.reason, after=verdict.after)
+            return Retry(reason=verdict.advice, after=verdict.after)
         if verdict.meaning == "doubtful":
             self._counted[operation] = self._counted.get(operation, 0) + 1
             if self._counted[operation] >= self._doubts:
                 return None
         elif verdict.meaning != "slowly":
             return None
-        return Retry(reason=verdict.reason, after=max(verdict.after or 0.0, self._slow_s))
+        return Retry(reason=verdict.advice, after=max(verdict.after or 0.0, self._slow_s))
 
     def rewarded(self, operation: str) -> None:
         """Take that an operation has succeeded."""

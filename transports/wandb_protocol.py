@@ -336,8 +336,8 @@ class RunProtocol:
     def _slow(self, verdict: Verdict) -> Retry:
         """Return when to push again: as the server says, and slowly where nobody says that it will pass."""
         if verdict.meaning == "later":
-            return Retry(reason=verdict.reason, after=verdict.after)
-        return Retry(reason=verdict.reason, after=max(verdict.after or 0.0, self._settings.slow_s))
+            return Retry(reason=verdict.advice, after=verdict.after)
+        return Retry(reason=verdict.advice, after=max(verdict.after or 0.0, self._settings.slow_s))
 
     def _make_room(self, push: Push, result: HttpResult) -> None:
         """Send less at a time where large pushes are cut again and again.

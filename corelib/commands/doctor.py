@@ -1,7 +1,7 @@
 """`corelib doctor`: what would `init()` do here, and what would be in its way?
 
 Law: it asks the rules that `init()` asks, for a call without arguments, and looks where `init()` would write. It makes
-nothing, locks nothing, and asks no server.
+nothing and locks nothing, and asks a server only if told to (`--ask`).
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from corelib.api.core import default
+from corelib.commands.foretelling import Foretold, foretell
 from corelib.commands.selection import print_json
 from corelib.commands.settings import complain, resolve_here, shown_value
+from corelib.ports import Address
 from corelib.pure import credentials
 from corelib.pure.paths import resume_file
 from corelib.pure.resolve import Resolution
-from corelib.pure.resume import Corrupt, Decision, Requested
-from corelib.shell.drive import ResumeDriver
+from corelib.pure.resume import Corrupt
+from corelib.shell.accounts import verify_key
+from corelib.shell.delivery_spec import place_of
 from corelib.shell.gather import Gathered
 from corelib.shell.keys import search_key
 from corelib.shell.marker import MarkerFile
 from corelib.terminal import counted, emit, outline, printable, size
 
-if TYPE_CHECKING:
-    from corelib.pure.resume_table import Policy
-
 __all__ = ["Diagnosis", "Place", "diagnose", "inspect", "run"]
 
 _NOBODY_SAID: Final = frozenset({"default", "detected"})
 _TIGHT_BYTES: Final = 100 * 1000**2
+_LONGEST_WAIT_S: Final = 10.0
 
 
 class Place(NamedTuple):
@@ -52,7 +53,7 @@ class Diagnosis(NamedTuple):
     why: str
     place: Place
     marker: str
-    decision: Decision
+    decision: Foretold
     problems: list[str]
 
 
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     gathered, resolution = resolve_here()
     if resolution is None:
         return complain(gathered.problems)
-    diagnosis = diagnose(gathered, resolution)
+    diagnosis = diagnose(gathered, resolution, ask=arguments.ask)
     if arguments.json:
         print_json(_document(gathered, resolution, diagnosis))
     else:
@@ -69,8 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if diagnosis.problems else 0
 
 
-def diagnose(gathered: Gathered, resolution: Resolution) -> Diagnosis:
-    """Ask the rules and look at the disk."""
+def diagnose(gathered: Gathered, resolution: Resolution, *, ask: bool = False) -> Diagnosis:
+    """Ask the rules, look at the disk, and ask the server if that is wanted."""
     settings = resolution.settings
     problems = [problem.text for problem in resolution.problems]
     search = search_key(resolution)
@@ -82,17 +83,25 @@ def diagnose(gathered: Gathered, resolution: Resolution) -> Diagnosis:
         force=settings.force,
         anonymous=settings.anonymous,
         resume=settings.resume,
+        has_id=settings.run_id is not None,
+        url=settings.base_url or "",
     )
     if login.action == "refuse":
         problems.append(login.reason)
+    server = _server(resolution, search.key.key) if login.action == "online" and search.key else None
     recorded = "nowhere" if settings.mode == "disabled" else "on this machine"
+    if server is not None:
+        recorded += f" and at {place_of(server.base_url or '')}"
     place = inspect(gathered.data_directory)
     marker = MarkerFile(resume_file(Path(gathered.data_directory), default.names.directory))
     named = marker.read()
     if isinstance(named, Corrupt):
         problems.append(f"The resume file names no run: {named.reason}.")
-    decision = _decide(resolution, gathered.data_directory, marker)
-    if decision.action == "refuse":
+    decision = foretell(resolution, gathered.data_directory, marker, server=server, ask=ask)
+    refusal = _refusal(server) if server is not None and ask else None
+    if refusal is not None:
+        problems.append(refusal)
+    if decision.plan == "refuse":
         problems.append(decision.reason)
     if settings.mode != "disabled":
         problems += _faults(place)
@@ -125,6 +134,29 @@ def inspect(path: str) -> Place:
     )
 
 
+def _server(resolution: Resolution, key: str) -> Address:
+    settings = resolution.settings
+    return Address(
+        url="http",
+        wandb_dir="",
+        base_url=settings.base_url,
+        app_url=settings.app_url,
+        key=key,
+        timeout_s=settings.http_timeout,
+    )
+
+
+def _refusal(server: Address) -> str | None:
+    """Ask the server whose key it is; return what is wrong with it, or with the way there."""
+    answer = verify_key(server.base_url or "", server.key or "", _LONGEST_WAIT_S)
+    host = place_of(server.base_url or "")
+    if answer.verdict == "accepted":
+        return None
+    if answer.verdict == "rejected":
+        return f"{host} rejects the key: {answer.reason} Log in with `corelib login`."
+    return f"{host} could not be asked whose key it is: {answer.reason}"
+
+
 def _faults(place: Place) -> Iterator[str]:
     if not place.writable:
         yield (
@@ -133,29 +165,6 @@ def _faults(place: Place) -> Iterator[str]:
         )
     elif place.free_bytes < _TIGHT_BYTES:
         yield f"Only {size(place.free_bytes)} are free where runs are recorded ({place.made_in})."
-
-
-def _decide(resolution: Resolution, directory: str, marker: MarkerFile) -> Decision:
-    """Let the resume machine decide, as far as this machine's disk can tell. Nothing is started, so nothing is made."""
-    from corelib.ports import Answer, RunRef
-    from corelib.shell.wiring import load_transport
-
-    settings = resolution.settings
-    disk: Any = load_transport("file", directory)
-
-    def ask_disk(run_id: str, timeout: float) -> Answer:
-        answer: Answer = disk.lookup(RunRef(run_id=run_id, project=settings.project or ""), timeout)
-        return answer
-
-    request = Requested(
-        policy=cast("Policy", settings.resume),
-        run_id=settings.run_id,
-        id_source=resolution.provenance["run_id"].origin,
-        mode="disabled" if settings.mode == "disabled" else "offline",
-        force=settings.force,
-        fresh_id="(generated)",
-    )
-    return ResumeDriver(ask_disk=ask_disk, marker=marker).decide(request)
 
 
 def _said(resolution: Resolution) -> Iterator[tuple[str, str]]:
@@ -196,7 +205,7 @@ def _lines(gathered: Gathered, resolution: Resolution, diagnosis: Diagnosis) -> 
         "resume",
         [
             ("policy", resolution.settings.resume or "none"),
-            ("plan", decision.action),
+            ("plan", decision.plan),
             ("because", decision.reason),
             ("resume file", diagnosis.marker),
         ],
@@ -218,7 +227,7 @@ def _document(gathered: Gathered, resolution: Resolution, diagnosis: Diagnosis) 
         "settings": {name: shown_value(resolution, name) for name, _ in _said(resolution)},
         "resume": {
             "policy": resolution.settings.resume,
-            "plan": decision.action,
+            "plan": decision.plan,
             "run_id": decision.run_id,
             "starting_step": decision.starting_step,
             "rule": decision.rule,

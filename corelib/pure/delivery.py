@@ -311,7 +311,8 @@ def _room(state: State) -> int:
 def _batched(state: State, now: float) -> State:
     """Take the next batch of the writer that has waited longest from the queue; it may begin a new round.
 
-    The end of the run waits for what other writers have recorded: behind it a backend takes a run for complete.
+    The end of the run waits for what other writers have recorded: behind it a backend takes a run for complete. And it
+    never goes with what stands before it, for it may wait for what no row has to wait for.
     """
     policy, oldest = state.policy, state.queue[0]
     writer = next((parcel.writer for parcel in state.queue if type(parcel.record) is not Exit), oldest.writer)
@@ -321,10 +322,10 @@ def _batched(state: State, now: float) -> State:
     left: list[Parcel] = []
     size, fits = 0, True
     for parcel in state.queue:
-        if parcel.writer == writer:
+        if parcel.writer == writer and fits:
             size += parcel.size
             fits = not taken or (len(taken) < policy.batch_records and size <= policy.batch_bytes)
-            fits = fits and (is_alone or type(parcel.record) is not Exit)
+            fits = fits and (type(parcel.record) is not Exit or (is_alone and not taken))
         (taken if parcel.writer == writer and fits else left).append(parcel)
     return evolve(state, queue=tuple(left), flight=tuple(taken), round_at=round_at)
 

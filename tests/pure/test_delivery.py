@@ -875,3 +875,13 @@ def test_what_is_in_the_way_is_known_until_it_is_gone() -> None:
     state, _ = step(state, Ticked(3.0))
     state, _ = step(state, answered(3.0, OK))
     assert state.hindrance is None
+
+
+def test_the_end_of_a_run_goes_behind_all_else() -> None:
+    """What stands before it is answered without it, and nothing of its writer overtakes it."""
+    end = ("w", Exit(seq=2, time=0.0, exit_code=0, runtime=1.0), 10)
+    state, effects = after(offered(0.0, entry(1), end, entry(3)))
+    assert sent(effects) == [1]
+
+    state, _ = step(state, answered(1.0, OK))
+    assert sent(step(state, offered(1.0))[1]) == [2, 3]

@@ -25,6 +25,14 @@ def test_what_people_can_mend_is_tried_slowly_for_ever() -> None:
     assert patience.again("x", Verdict("slowly", "401", 60.0)) == Retry(reason="401", after=60.0)
 
 
+def test_who_is_to_mend_a_key_is_told_how() -> None:
+    """The line that the user sees about a rejected key names the command that mends it."""
+    retry = Patience(2, 15.0).again("x", Verdict("slowly", "HTTP 401", denial="key"))
+
+    assert retry is not None
+    assert retry.reason == "HTTP 401; log in with `corelib login`"
+
+
 def test_doubts_are_counted_per_operation() -> None:
     """The last of so many is final, then each is, until there is a success."""
     patience = Patience(3, 15.0)
