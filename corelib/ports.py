@@ -12,8 +12,9 @@ calls nothing that is not declared. `corelib.testing.TransportConformance` check
 What the core promises to a transport
     thread      `open`, `deliver`, `heartbeat` and `close` for one run come from one thread, one after the other,
                 never from a thread that logs; likewise `save`, `load` and `rebuild`. `lookup` and `create` come
-                from the thread that calls `init()` or `sync`, before the first call for that run. An object that
-                is given to several runs at a time is called by several such threads.
+                from the thread that calls `init()`, before the first call for that run; `lookup` also from the
+                one that calls `open`, before that, where `init()` left something to decide. An object that is
+                given to several runs at a time is called by several such threads.
     order       Records of one writer arrive in journal order, their `seq` growing. Writers of one run are
                 separate sequences and may alternate. `open` is answered for good before the first `deliver`.
                 `heartbeat` comes between batches, never while one is to be repeated.
@@ -39,7 +40,8 @@ What the core promises to a transport
     exit        `close()` is called once per run, after its last `deliver`, also after failures and
                 rejections. It is not called, and a call under way is cut off, where the process is killed or
                 the interpreter ends before `finish` is done. So what `deliver` has answered `Delivered` for
-                must be safe by then. An object given by the user may serve another run after `close()`.
+                must be safe by then, or be kept by `save` for the next one to send. An object given by the user
+                may serve another run after `close()`.
     errors      Expected failure is a returned value. An exception that leaves `open` or `deliver`, or an
                 answer that is none, is a bug of the transport: it counts as `Retry`, is reported once, and
                 never reaches training code. What `lookup` cannot find out is the answer `LookupFailed`.
@@ -159,7 +161,7 @@ class Transport(Protocol):
     def deliver(self, batch: Batch) -> Outcome:
         """Carry the records to the backend and say what became of them.
 
-        `Delivered`: all are safe. `Retry`: whatever was done with them, the same batch comes again.
+        `Delivered`: all are safe, or kept by `save`. `Retry`: whatever was done, the same batch comes again.
         `Rejected`: the named ones never will be taken, the others are safe.
         """
         ...

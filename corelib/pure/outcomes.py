@@ -28,7 +28,7 @@ class RemoteAddress(NamedTuple):
 
 @frozen(kw_only=True)
 class Delivered:
-    """All records of the batch are safe with the backend.
+    """All records of the batch are safe with the backend, or the transport keeps by `save` what it still owes of them.
 
     `notices` are lines for the user, each told once. `stop`: the backend asks that the run be ended. `remote` is
     what it calls the run, None if it calls it nothing of its own.
