@@ -235,9 +235,11 @@ def test_a_watch_ends_where_nothing_more_can_be_done(ask: Ask, backup: str) -> N
     (segment,) = directory.rglob("*.zst")
     segment.write_bytes(segment.read_bytes()[:-1])
     record(id="bb")
-    answer = ask("sync", "aa", "bb", "--watch", "--transport", backup)
+    Path("empty").mkdir()
+    answer = ask("sync", "aa", "bb", "empty", "--watch", "--transport", backup)
 
     assert answer.status == 1
+    assert answer.err.count("is left out") == 1  # however many rounds there were
     assert "aa: 1 pending: " in answer.out
     assert "cannot be believed" in answer.out
     assert answer.out.splitlines()[3].split()[:3] == ["bb", "p", "finished"]

@@ -74,13 +74,19 @@ def _show(results: Sequence[SyncResult], arguments: argparse.Namespace) -> None:
         emit(_lines(results, dry_run=arguments.dry_run))
 
 
-def _synced(request: SyncRequest) -> list[SyncResult]:
-    """Deliver once, and show how it goes on where a person looks."""
+def _synced(request: SyncRequest, said: set[str] | None = None) -> list[SyncResult]:
+    """Deliver once, and show how it goes on where a person looks.
+
+    Args:
+        request: what, and where to.
+        said: what the user has been told already; it is not told again, and what is told is added.
+    """
+    said = set() if said is None else said
     if not sys.stderr.isatty():
-        return sync(default.names, default.session, request)
+        return sync(default.names, default.session, request, stream=cast("TextIO", _Once(sys.stderr, said)))
     line = _Line()
     try:
-        return sync(default.names, default.session, request, line.show, cast("TextIO", line))
+        return sync(default.names, default.session, request, line.show, cast("TextIO", _Once(line, said)))
     finally:
         line.clear()
 
@@ -91,11 +97,12 @@ def _watched(request: SyncRequest) -> list[SyncResult]:
     What is pending is tried again as long as that helps: not after a round in which nothing ran and nothing was
     delivered.
     """
-    results = sync(default.names, default.session, evolve(request, dry_run=True))
+    said: set[str] = set()
+    results = _synced(evolve(request, dry_run=True), said)
     try:
         while True:
             settled = _settled(results)
-            results = _synced(request)
+            results = _synced(request, said)
             runs = request.everything or any(one.state == "running" for one in results)
             is_left = any(one.ledger.pending for one in results) and _settled(results) > settled
             if not (runs or is_left):
@@ -110,6 +117,24 @@ def _watched(request: SyncRequest) -> list[SyncResult]:
 
 def _settled(results: Iterable[SyncResult]) -> int:
     return sum(one.ledger.delivered + one.ledger.rejected for one in results)
+
+
+class _Once:
+    """A stream for messages that shows each of them once: a watch meets the same things again and again."""
+
+    def __init__(self, stream: TextIO | _Line, said: set[str]) -> None:
+        self._stream = stream
+        self._said = said
+
+    def write(self, text: str) -> None:
+        """Write a message, unless it was written before."""
+        if text not in self._said:
+            self._said.add(text)
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Have everything shown."""
+        self._stream.flush()
 
 
 class _Line:
