@@ -209,7 +209,7 @@ class Office:
         waits_for: Part | None = None
         before: Part | None = None
         for part in job.chain.parts:
-            begins = before.is_lost if before is not None else _is_left_out(part)
+            begins = before is None or before.is_lost
             account = self._part(job, part, waits_for=waits_for, begins=begins)
             self._accounts[number, str(part.directory)] = account
             waits_for = waits_for or (part if account.holds_up else None)
@@ -251,7 +251,7 @@ class Office:
             job: what it belongs to.
             part: the part.
             waits_for: something before it that is pending, so that its turn has not come.
-            begins: what it continues is lost.
+            begins: what it continues, if anything, is not delivered with it.
         """
         destination = job.destination
         # Whether a server has a key, and answers, does not matter where nothing is to be sent.
@@ -323,12 +323,6 @@ class Office:
         if hindrance is not None:
             self._hopeless.add(id(one.destination))
         return not_taken(hindrance)
-
-
-def _is_left_out(part: Part) -> bool:
-    """Return whether what a first part continues is there all the same: it was left out, for it is lost."""
-    previous = part.start.previous if part.start is not None else None
-    return previous is not None and (part.directory.parent / previous).is_dir()
 
 
 def recorded(part: Part, destination: Destination, why: str, *, holds_up: bool = False) -> Account:

@@ -81,7 +81,7 @@ def not_taken(hindrance: str | None) -> str:
     """Say what the destination said, as far as it said anything."""
     if hindrance is None:
         return "the destination did not take it: try again later"
-    advice = "try again later"
-    if "HTTP 401" in hindrance:
-        advice = "`corelib login` keeps another key"
+    if "`corelib " in hindrance:  # it says itself what to do
+        return f"the destination did not take it: {hindrance}"
+    advice = "`corelib login` keeps another key" if "HTTP 401" in hindrance else "try again later"
     return f"the destination did not take it ({hindrance}): {advice}"

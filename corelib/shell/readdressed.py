@@ -20,9 +20,13 @@ __all__ = ["Readdressed", "start_at"]
 
 
 def start_at(start: RunStart, run: RunRef, *, begins: bool = False) -> RunStart:
-    """Return how the run began, at the address `run`; `begins`: there it continues nothing."""
-    if begins:
-        start = evolve(start, previous=None, resumed=False, deferred=None)
+    """Return how the run began, at the address `run`.
+
+    `begins`: what it continues is not delivered there. It begins there then, unless the run is there already: then it
+    goes on behind it, as under resume="allow".
+    """
+    if begins and (start.resumed or start.previous is not None):
+        start = evolve(start, previous=None, resumed=False, deferred="allow")
     previous = None if start.previous is None else folder_under(start.previous, run.run_id)
     return evolve(start, project=run.project, entity=run.entity, previous=previous)
 
@@ -33,7 +37,7 @@ class Readdressed:
     Args:
         source: what the run has recorded.
         run: the address.
-        begins: there it continues nothing.
+        begins: what it continues is not delivered there.
     """
 
     def __init__(self, source: ResumableSource, run: RunRef, *, begins: bool = False) -> None:

@@ -111,7 +111,7 @@ class Shipment:
         header: its first header.
         start: how it began.
         destination: where to.
-        begins: under another id it continues nothing, for what it continues cannot be delivered.
+        begins: what it continues is not delivered with it, so that under another id it may have to begin.
     """
 
     def __init__(
@@ -142,8 +142,7 @@ class Shipment:
     def must_be_remembered(self) -> bool:
         """Whether delivering it a second time may double something: it goes on behind what is there."""
         start = self._start
-        goes_on = start.resumed or start.previous is not None or start.deferred is not None
-        return goes_on and not self._begins
+        return start.resumed or start.previous is not None or start.deferred is not None
 
     def recorded(self) -> Ledger:
         """Return the account of earlier deliveries; all else is pending."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,6 +232,24 @@ def test_a_lost_beginning_has_a_way_out(server: WandbServer) -> None:
     (result,) = synced(*parts, run_id="both")  # what is lost is not forgotten over it
     assert result.outcome == "pending"
     assert logged(server, "both") == [3, 4, 5]
+
+
+def test_a_part_whose_beginning_is_not_here(server: WandbServer) -> None:
+    """A part by itself waits for what it continues; under another id it begins, or goes on behind what is there."""
+    parts = record_parts()
+    shutil.rmtree(parts[0])
+    (result,) = synced(parts[1], patience_s=0.5)
+    assert result.outcome == "pending"
+    assert "corelib sync --id" in result.reason
+    for _ in range(2):
+        assert synced(parts[1], run_id="alone")[0].outcome == "delivered"
+        assert logged(server, "alone") == [3, 4, 5]
+
+    record(2, first=100, id="there")
+    synced("there")
+    for _ in range(2):
+        assert synced(parts[1], run_id="there")[0].outcome == "delivered"
+        assert logged(server, "there") == [100, 101, 3, 4, 5]
 
 
 def test_files_that_are_ignored(server: WandbServer, tmp_path: Path) -> None:

@@ -78,10 +78,11 @@ def test_a_start_that_continues_nothing() -> None:
 
 
 def test_what_continues_nothing_there() -> None:
-    """A part that becomes a run of its own continues nothing, and leaves nothing to decide."""
+    """A part without those before it begins, unless the run is there already; what began, begins as it did."""
     start = evolve(start_record(), previous="run-20260101_000000-old", resumed=True, deferred="must")
     begun = start_at(start, NEW, begins=True)
-    assert (begun.previous, begun.resumed, begun.deferred, begun.project) == (None, False, None, "q")
+    assert (begun.previous, begun.resumed, begun.deferred, begun.project) == (None, False, "allow", "q")
+    assert start_at(start_record(), NEW, begins=True) == start_at(start_record(), NEW)
 
     ((_, first, _),) = Readdressed(Source(start), NEW, begins=True).poll(1)  # type: ignore[arg-type]
     assert first == begun
