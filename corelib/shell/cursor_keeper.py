@@ -1,7 +1,8 @@
 """Keeping the cursor while a delivery goes on.
 
 Law: the cursor never claims more than was answered for good: not what was read and is under way, and not what
-a writer was read beyond while another one's records waited.
+a writer was read beyond while another one's records waited. An end that is not in the journal is among what is
+settled as long as nothing has been recorded behind it, and leaves no trace there afterwards.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
+
 from corelib.pure.cursor import Cursor
 from corelib.pure.delivery_state import State, ledger
-from corelib.pure.records import Record
+from corelib.pure.outcomes import Ledger
+from corelib.pure.records import Header, Record
 from corelib.shell.cursor import CursorFile
 from corelib.shell.deferred_decision import DeferredDecision
-from corelib.shell.source import ResumableSource
+from corelib.shell.source import ResumableSource, is_end_writer
 from corelib.tail import Position
 
 __all__ = ["CursorKeeper"]
@@ -40,20 +44,33 @@ class CursorKeeper:
         self._marks: dict[str, deque[tuple[int, Position]]] = {}
         self._settled: Mapping[str, int] = {}
         self._was_open = False
+        self._ends: deque[int] = deque()
+        self._ends_counted = 0
+        self._is_end_outside = False
 
     def take_up(self, cursor: Cursor) -> None:
         """Go on from a cursor."""
         self._positions = {writer: Position(*place) for writer, place in cursor.positions.items()}
         self._settled = cursor.settled
         self.exited = cursor.exited
+        self._ends_counted = sum(map(is_end_writer, cursor.settled))
+        self._is_end_outside = bool(self._ends_counted)
         self.source.seek(self._positions, ended=cursor.exited)
 
     def read_on(self, entries: Sequence[tuple[str, Record, int]]) -> None:
         """Take what was read just now."""
-        last = {writer: record.seq for writer, record, _ in entries}
+        last: dict[str, int] = {}
+        for writer, record, _ in entries:
+            if type(record) is not Header and is_end_writer(writer):
+                self._ends.append(record.seq)
+                continue
+            if type(record) is not Header and self._is_end_outside:
+                self._is_end_outside = self.exited = False  # it was not the end, as it turns out
+            last[writer] = record.seq
         positions = self.source.positions
         for writer, seq in last.items():
-            self._marks.setdefault(writer, deque()).append((seq, positions[writer]))
+            if writer in positions:
+                self._marks.setdefault(writer, deque()).append((seq, positions[writer]))
 
     def is_behind(self, state: State) -> bool:
         """Whether there is more to write down: something was settled, or the run was opened."""
@@ -73,17 +90,33 @@ class CursorKeeper:
             marks = self._marks.get(writer, ())
             while marks and marks[0][0] <= seq:
                 self._positions[writer] = marks.popleft()[1]
-        account = ledger(state)
+            while is_end_writer(writer) and self._ends and self._ends[0] <= seq:
+                self._ends.popleft()
+                self._ends_counted += 1
+                self._is_end_outside = True
+        settled = {
+            writer: seq
+            for writer, seq in state.settled.items()
+            if self._is_end_outside or not is_end_writer(writer)
+        }
+        account = ledger(state).without_pending()
+        surplus = self._ends_counted - sum(map(is_end_writer, settled))
         self.cursor.write(
             Cursor(
                 run_id=self._run_id,
                 positions=dict(self._positions),
-                settled=dict(state.settled),
+                settled=settled,
                 settled_bytes=state.settled_bytes,
-                ledger=account.without_pending(),
+                ledger=_without(account, surplus),
                 exited=self.exited,
                 transport=transport,
                 decided=not decision.is_open,
                 continuation=decision.continuation,
             )
         )
+
+
+def _without(account: Ledger, ends: int) -> Ledger:
+    """Return an account without so many ends: the journal has none of them, and they are none any more."""
+    delivered = max(account.delivered - ends, 0)
+    return evolve(account, accepted=delivered + account.rejected, delivered=delivered)

@@ -1,8 +1,9 @@
 """What a delivery reads from: a journal, with an end that is always told.
 
 Law: a record is given once, in its writer's order. A run whose process died without a word gets the end that it
-could not write: known to the backend and not to the journal, under the number that follows its last record. An
-exit code that Python hid is given when it is known, and not before.
+could not write: known to the backend and not to the journal, and so under no number of the journal. It comes from a
+writer of its own, for the process may turn out to live and give all its numbers to records. What is recorded behind
+such an end is given, and then an end once more. An exit code that Python hid is given when it is known, not before.
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ from attrs import evolve
 
 from corelib.errors import JournalError
 from corelib.pure.records import Exit, Header, Record, RunStart
-from corelib.segments import Entry, read_segment, read_writer, segments
+from corelib.segments import Entry, read_segment, read_writer, segments, writers
 from corelib.tail import Position, Tail
 
-__all__ = ["CompletedSource", "NotYet", "ResumableSource", "Source", "read_start"]
+__all__ = ["CompletedSource", "NotYet", "ResumableSource", "Source", "is_end_writer", "read_start"]
 
 _EXIT_BYTES: Final = 100  # about what it would have been in the journal
+_END_SUFFIX: Final = ".end"  # no writer id has a full stop in it
+
+
+def is_end_writer(writer: str) -> bool:
+    """Return whether a writer is the one that gives an end which is not in the journal."""
+    return writer.endswith(_END_SUFFIX)
 
 
 class NotYet(Exception):
@@ -92,6 +99,7 @@ class CompletedSource:
         self._start_time = start_time
         self._fate = fate
         self._ended = False
+        """An end was given, and there is no need to give one more."""
         self._held: Entry | None = None
         self._headers: list[Entry] = []
 
@@ -125,6 +133,8 @@ class CompletedSource:
         is_all = len(found) < limit - len(waiting)
         found = waiting + found
         end = next((entry for entry in found if self._is_end(entry)), None)
+        if any(type(entry.record) is not Header for entry in found):
+            self._ended = False  # whether what was given as the end still is one, `_missing_end` finds out
         if end is not None:
             self._ended = True
             found.remove(end)
@@ -139,7 +149,7 @@ class CompletedSource:
                 found.append(end if code is None else _with_code(end, code))
         if is_all and code is not None and not self._ended:
             self._ended = True
-            found.append(self._missing_end(code))
+            found += self._missing_end(code)
         if self._held is not None and all(type(entry.record) is Header for entry in found):
             # Headers are no records: a delivery that got nothing else would take the journal for wholly read.
             self._headers = found
@@ -156,8 +166,10 @@ class CompletedSource:
         return self._tail.headers()
 
     def before(self, last_seq: Mapping[str, int]) -> Iterator[Entry]:
-        """Yield once more what stands up to `last_seq` of each writer, headers included."""
-        return self._tail.before(last_seq)
+        """Yield once more what stands up to `last_seq` of each writer, headers included; the end with its code."""
+        code = self._fate()
+        for entry in self._tail.before(last_seq):
+            yield entry if code is None else _with_code(entry, code)
 
     def close(self) -> None:
         """Close the files."""
@@ -166,18 +178,36 @@ class CompletedSource:
     def _is_end(self, entry: Entry) -> bool:
         return entry.writer == self._primary and type(entry.record) is Exit
 
-    def _missing_end(self, code: int) -> Entry:
-        """Return the end that the process did not write, at the time of the last sign of it."""
-        seq, time = self._start.seq, self._start.time
-        for _, path in reversed(segments(self._directory)):
-            records = [entry.record for entry in read_segment(path) if type(entry) is Entry]
-            if records:
-                seq, time = records[-1].seq, max(record.time for record in records)
-                break
+    def _missing_end(self, code: int) -> list[Entry]:
+        """Return the end that the process did not write, at the time of its last sign; nothing if it did write one.
+
+        Its number grows with all that was recorded before it: who finds the same journal gives the same end.
+        """
+        time, number = self._start.time, 0
+        header: Header | None = None
+        for name in writers(self._directory.parent):
+            records = _last_records(self._directory.parent / name)
+            number += records[-1].seq if records else 0
+            if name == self._primary:
+                if any(type(record) is Exit for record in records):
+                    return []
+                header = next((record for record in records if type(record) is Header), None)
+                time = max((record.time for record in records), default=time)
+        writer = self._primary + _END_SUFFIX
         runtime = max(time - self._start_time, 0.0) + self._start.runtime_offset
-        return Entry(
-            self._primary, Exit(seq=seq + 1, time=time, exit_code=code, runtime=runtime), _EXIT_BYTES
-        )
+        end = Entry(writer, Exit(seq=number, time=time, exit_code=code, runtime=runtime), _EXIT_BYTES)
+        if header is None:
+            return [end]
+        return [Entry(writer, evolve(header, seq=0, writer=writer, segment=1), 0), end]
+
+
+def _last_records(writer_dir: Path) -> list[Record]:
+    """Return what can be read of the last segment of a writer that has anything to read."""
+    for _, path in reversed(segments(writer_dir)):
+        records = [entry.record for entry in read_segment(path) if type(entry) is Entry]
+        if records:
+            return records
+    return []
 
 
 def read_start(journal_dir: Path, writer: str) -> tuple[Header, RunStart]:

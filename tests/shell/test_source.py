@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from corelib.errors import JournalError
 from corelib.pure.records import Exit, Header, Record, Row, RunStart
-from corelib.shell.source import CompletedSource, NotYet, read_start
+from corelib.shell.source import CompletedSource, NotYet, is_end_writer, read_start
 from corelib.tail import Position
 from corelib.testing.specimens import TIME
 from tests.couriers import WRITER, RunOnDisk
@@ -98,7 +98,7 @@ def test_the_end_is_behind_what_other_writers_had_written(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("code", [1, 255])
 def test_a_process_that_died_gets_an_end(tmp_path: Path, code: int) -> None:
-    """A missing end is told once, behind all that was written, under the next number, at the time of the last row."""
+    """A missing end is told once, behind all that was written, under no number of the journal, at its last time."""
     run = RunOnDisk(tmp_path)
     run.log(4)
     fate = Fate()
@@ -110,8 +110,9 @@ def test_a_process_that_died_gets_an_end(tmp_path: Path, code: int) -> None:
 
     assert [type(record) for _, record in found] == [Row, Exit]
     last, ending = found[0][1], found[1][1]
-    assert ending == Exit(seq=last.seq + 1, time=last.time, exit_code=code, runtime=last.time - TIME)
-    assert found[1][0] == WRITER
+    assert ending == Exit(seq=last.seq, time=last.time, exit_code=code, runtime=last.time - TIME)
+    assert found[1][0] != WRITER
+    assert is_end_writer(found[1][0])
     assert drain(source) == []
     assert not any(isinstance(record, Exit) for _, record in drain(source_of(run, Fate())))
 
@@ -135,30 +136,120 @@ def test_the_end_is_last_and_once(tmp_path_factory: Any, rows: int, limit: int, 
 
     assert [type(record) for record in found] == [RunStart, *[Row] * (len(found) - 2), Exit]
     assert len(found) - 2 == min(rows, died_at + 1)
-    assert [record.seq for record in found] == sorted({record.seq for record in found})
+    assert [record.seq for record in found[:-1]] == sorted({record.seq for record in found[:-1]})
     source.close()
     run.writer.close()
 
 
 def test_the_end_of_a_sealed_journal(tmp_path: Path) -> None:
-    """The number of the end follows the last record also where all segments are sealed."""
+    """The end comes also where all segments are sealed, with a header that says whose end it is."""
     run = RunOnDisk(tmp_path, segment_bytes=300)
     run.log(10)
     run.writer.close()
-    found = drain(source_of(run, Fate(1)))
+    entries = source_of(run, Fate(1)).poll(1000)
 
-    assert found[-1][1].seq == found[-2][1].seq + 1
+    assert [type(entry.record) for entry in entries[-2:]] == [Header, Exit]
+    header = entries[-2].record
+    assert isinstance(header, Header)
+    assert header.primary
+    assert entries[-2].writer == header.writer == entries[-1].writer
 
 
 def test_other_writers_have_no_end(tmp_path: Path) -> None:
-    """The end of the run is that of its primary writer; children may come before or after it."""
+    """The end is that of the primary writer, under a name of its own; children have none."""
     run = RunOnDisk(tmp_path)
     child = run.child()
     child.row(TIME, None, {"a": 1})
     found = drain(source_of(run, Fate(1)))
 
-    assert [writer for writer, record in found if isinstance(record, Exit)] == [WRITER]
+    assert [writer for writer, record in found if isinstance(record, Exit)] == [f"{WRITER}.end"]
     assert "child" in {writer for writer, _ in found}
+
+
+# A run that goes on.
+
+
+def test_what_comes_behind_such_an_end_is_given_and_then_an_end_again(tmp_path: Path) -> None:
+    """Nothing of a run that was taken for dead is lost: all its numbers are its own, and the end is told anew."""
+    run = RunOnDisk(tmp_path)
+    run.log(2)
+    source = source_of(run, Fate(1))
+    first = drain(source)[-1]
+    run.log(1)
+    later = source_of(run, Fate(255))
+    later.seek(source.positions, ended=True)
+    found = drain(later)
+
+    assert [type(record) for _, record in found] == [Row, Exit]
+    assert found[1][0] == first[0]
+    assert found[1][1].seq > first[1].seq, "another end has another number"
+    assert drain(later) == []
+
+
+def test_an_end_that_is_written_after_all_is_the_end(tmp_path: Path) -> None:
+    """The process that was taken for dead ends properly: its own end is given, and no other one."""
+    run = RunOnDisk(tmp_path)
+    source = source_of(run, Fate(1))
+    drain(source)
+    run.log(1)
+    run.end(exit_code=0)
+    found = drain(source)
+
+    assert [(writer, type(record)) for writer, record in found] == [(WRITER, Row), (WRITER, Exit)]
+
+
+def test_behind_the_end_of_the_journal_there_is_no_other(tmp_path: Path) -> None:
+    """A child that outlives a run that ended properly changes nothing about its end."""
+    run = RunOnDisk(tmp_path)
+    run.end(exit_code=0)
+    source = source_of(run, Fate())
+    drain(source)
+    run.child().row(TIME, None, {"a": 1})
+    later = source_of(run, Fate(1))
+    later.seek(source.positions, ended=True)
+
+    assert [(writer, type(record)) for writer, record in drain(later)] == [("child", Row)]
+    assert drain(later) == []
+
+
+@given(parts=st.lists(st.integers(1, 3), min_size=1, max_size=5), own=st.booleans())
+def test_however_often_a_run_is_taken_for_dead_all_of_it_is_given_once(
+    tmp_path_factory: Any, parts: list[int], own: bool
+) -> None:
+    """Whoever goes on from the positions gives each record once, and each end under a number of its own."""
+    run = RunOnDisk(tmp_path_factory.mktemp("run"), segment_bytes=300)
+    found: list[tuple[str, Record]] = []
+    positions: Any = {}
+    for part in parts:
+        run.log(part)
+        source = source_of(run, Fate(1))
+        source.seek(positions, ended=bool(positions))
+        found += drain(source)
+        positions = source.positions
+    if own:
+        run.end()
+        source = source_of(run, Fate(1))
+        source.seek(positions, ended=True)
+        found += drain(source)
+    keys = [(writer, record.seq) for writer, record in found]
+
+    assert len(set(keys)) == len(keys)
+    assert sum(type(record) is Row for _, record in found) == sum(parts)
+    assert [is_end_writer(writer) for writer, record in found if type(record) is Exit] == [True] * len(
+        parts
+    ) + [False] * own
+    run.writer.close()
+
+
+def test_a_hidden_code_is_told_again_as_it_was(tmp_path: Path) -> None:
+    """What is read once more to know what was said says the code that was told, not that it was hidden."""
+    run = RunOnDisk(tmp_path)
+    run.end(exit_code=None)
+    before = list(source_of(run, Fate(5)).before({WRITER: 10}))
+
+    ending = before[-1].record
+    assert isinstance(ending, Exit)
+    assert ending.exit_code == 5
 
 
 # A hidden exit code.
