@@ -302,7 +302,7 @@ def _named(
 ) -> AnyCourier:
     from attrs import asdict
 
-    from corelib.shell.delivery_spec import DeliverySpec, delivery_of
+    from corelib.shell.delivery_spec import DeliverySpec
     from corelib.shell.wiring import destination_name
 
     spec = DeliverySpec(
@@ -322,20 +322,9 @@ def _named(
         return CourierProcess(
             spec, report=listeners.report, on_stopped=listeners.stopped, on_remote=listeners.found
         )
-    from corelib.shell.closing import Fate
-    from corelib.shell.courier import Courier
+    from corelib.shell.courier import courier_for
 
-    fate = Fate()
-    courier, _ = delivery_of(
-        Courier,
-        spec,
-        transport=carrier.load(),
-        report=listeners.report,
-        fate=fate,
-        observer=_observer(listeners),
-    )
-    courier.fate = fate
-    return courier
+    return courier_for(spec, carrier.load(), report=listeners.report, observer=_observer(listeners))
 
 
 def _live(carrier: Carrier, run: RunRef, start: RunStart, writer: str, listeners: Listeners) -> AnyCourier:

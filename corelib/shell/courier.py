@@ -7,76 +7,22 @@ a forked child it does nothing, for the parent's courier carries the child's rec
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import TIMEOUT_MAX, Thread
-from time import monotonic
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any
 
 from corelib.pure.outcomes import Ledger
+from corelib.shell.closing import AnyCourier, Fate, close_all, is_lost
 from corelib.shell.delivery import Delivery, check_timeout, policy_for
+from corelib.shell.delivery_spec import DeliverySpec, delivery_of
+from corelib.shell.observer import Observer
 from corelib.shell.source import Source
 from corelib.shell.transport_calls import World
 
-__all__ = ["AnyCourier", "Courier", "Source", "World", "close_all", "policy_for"]
+if TYPE_CHECKING:
+    from corelib.ports import Transport
 
-_LOOK_EVERY_S: Final = 0.2
-
-
-class AnyCourier(Protocol):
-    """What carries a run to one transport, on a thread or in a process of its own."""
-
-    @property
-    def name(self) -> str:
-        """What the transport is called."""
-        ...
-
-    @property
-    def place(self) -> str:
-        """Where it goes, for people: a host, or what there is in place of one."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """Where the records are that were read from the journal so far."""
-        ...
-
-    @property
-    def settled_bytes(self) -> int:
-        """The encoded size of all records that were answered for good."""
-        ...
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether all that the journal had at the last look is answered for good."""
-        ...
-
-    def start(self) -> None:
-        """Begin to carry; returns at once."""
-        ...
-
-    def poke(self) -> None:
-        """Have the journal looked at now."""
-        ...
-
-    def ask_to_close(self, timeout: float) -> None:
-        """Begin what `close` does, without waiting for it."""
-        ...
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for the end of the work, so many seconds at most; return whether it has come."""
-        ...
-
-    def leave(self) -> None:
-        """Stop waiting: say what becomes of what is left."""
-        ...
-
-    def close(self, timeout: float) -> Ledger:
-        """Deliver what is there, and return where the records are, within `timeout` seconds."""
-        ...
-
-    def abandon(self) -> None:
-        """Let go, in a forked child, of what belongs to the parent."""
-        ...
+__all__ = ["AnyCourier", "Courier", "Source", "World", "close_all", "courier_for", "policy_for"]
 
 
 class Courier(Delivery):
@@ -85,8 +31,13 @@ class Courier(Delivery):
     The arguments are those of `Delivery`; from `start()` on the transport belongs to the thread.
     """
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments: Any, report: Callable[[str], None], **named: Any) -> None:
+        super().__init__(*arguments, report=self._say, **named)
+        self.fate: Fate | None = None
+        """What the source asks how the run ends, where that is known here."""
+        self._listener = report
+        self._is_withdrawn = False
+        self._is_rest_told = False
         self._started = False
         self._pid = os.getpid()
 
@@ -113,6 +64,7 @@ class Courier(Delivery):
             thread.start()
         except RuntimeError as error:
             self.ended.set()
+            self._is_rest_told = True
             self._calls.tell(f"no courier can be started ({error}); the records stay in the journal.")
 
     def carry(self) -> None:
@@ -135,6 +87,11 @@ class Courier(Delivery):
         if self.is_carrying:
             super().ask_to_close(timeout)
 
+    def tell_end(self, exit_code: int | None) -> None:
+        """Take that the run has ended, and how; None: Python hides that until this process is gone."""
+        if self.fate is not None:
+            self.fate.settle(exit_code)
+
     def wait(self, seconds: float) -> bool:
         """Wait for the end of the work, so many seconds at most; return whether it has come."""
         if self.is_carrying:
@@ -143,9 +100,12 @@ class Courier(Delivery):
 
     def leave(self) -> None:
         """Stop waiting: say what becomes of what is left."""
-        if self._pid == os.getpid() and not self.is_drained:
+        if self._pid != os.getpid() or self.is_drained or not self._started:
+            return
+        if not (self._is_rest_told or self.is_broken):
             self._calls.tell(
-                "not everything is delivered; the rest is in the journal: `corelib sync` delivers it."
+                is_lost(self._run.directory)
+                or "not everything is delivered; the rest is in the journal: `corelib sync` delivers it."
             )
 
     def close(self, timeout: float) -> Ledger:
@@ -159,42 +119,38 @@ class Courier(Delivery):
         """
         return close_all([self], timeout)[0]
 
+    def withdraw(self) -> None:
+        """Stop without a word, and deliver nothing more: the run never was."""
+        self._is_withdrawn = True
+        self._observer = Observer()
+        self.ask_to_close(0.0)
+
     def abandon(self) -> None:
         """Let go, in a forked child, of what belongs to the parent."""
         if self._keeper is not None:
             self._keeper.cursor.abandon()
 
+    def _say(self, text: str) -> None:
+        if not self._is_withdrawn:
+            self._listener(text)
 
-def close_all(
-    couriers: Sequence[AnyCourier], timeout: float, look: Callable[[], None] | None = None
-) -> tuple[Ledger, ...]:
-    """Close couriers at the same time: all together take `timeout` seconds at most, not each.
 
-    A Ctrl-C ends the waiting, and not the program: whoever presses it here has had enough of waiting.
+def courier_for(
+    spec: DeliverySpec, transport: Transport, *, report: Callable[[str], None], observer: Observer
+) -> Courier:
+    """Return a courier on a thread of the process whose run it carries.
 
     Args:
-        couriers: couriers of any kind.
-        timeout: seconds.
-        look: called a few times a second while there is something to wait for.
+        spec: what is delivered where.
+        transport: the transport to it.
+        report: takes lines for the user.
+        observer: hears what happens.
 
     Raises:
-        UsageError: `timeout` is not a finite number.
+        JournalError, OSError: the journal does not say how the run began.
+        UsageError: the transport declares bounds with which nothing could be delivered.
     """
-    deadline = monotonic() + timeout
-    for courier in couriers:
-        courier.ask_to_close(timeout)
-    left = list(couriers)
-    try:
-        while left:
-            remaining = deadline - monotonic()
-            if left[0].wait(remaining if look is None else min(remaining, _LOOK_EVERY_S)):
-                left.pop(0)
-            elif remaining <= 0:
-                break
-            if look is not None:
-                look()
-    except KeyboardInterrupt:
-        pass  # the couriers go on without us, or the journal keeps what is left; `leave` says which
-    for courier in left:
-        courier.leave()
-    return tuple(courier.ledger for courier in couriers)
+    fate = Fate()
+    courier, _ = delivery_of(Courier, spec, transport=transport, report=report, fate=fate, observer=observer)
+    courier.fate = fate
+    return courier

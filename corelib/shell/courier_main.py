@@ -14,7 +14,10 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["main", "work"]
+__all__ = ["STARTED", "main", "work"]
+
+STARTED: Final = 42
+"""The exit status of a process that has started a courier: no program that is no Python ends so by chance."""
 
 _FIRST_FREE_FD: Final = 3
 _MOST_FDS: Final = 1 << 16
@@ -27,7 +30,7 @@ def main() -> None:
         if os.fork():
             # Nobody's child: whoever ends all children of the run's process, or waits for any of them, is not
             # concerned with this one.
-            os._exit(0)
+            os._exit(STARTED)
     except OSError:
         pass  # no room for another process: then this one stays what it is
     _settle()
@@ -51,8 +54,12 @@ def work(stdin: int, stdout: int, wake: int | None = None) -> None:
         data += more
     line, _, rest = data.partition(b"\n")
     _extend(sys.path, json.loads(line)["sys_path"])
-
-    from corelib.shell.courier_work import deliver
+    try:
+        from corelib.shell.courier_work import deliver
+    except Exception as error:  # noqa: BLE001  who started this process has the same modules, and another way to use them
+        # Not its text: this is told to people, and nothing of this process was checked for secrets.
+        os.write(stdout, json.dumps({"type": "unfit", "text": type(error).__name__}).encode() + b"\n")
+        return
 
     deliver(line, rest, stdin, stdout, wake)
 

@@ -4,8 +4,10 @@ Law: a message is known by its `type`; one that is not known is passed over. A l
 all, and nobody ever waits for a reader.
 
     to the courier     poke     look at the journal now
-                       close    deliver what is there and end; what is left when the process is gone, too
+                       close    deliver what is there and end; what is left when the process is gone, too; with the
+                                exit code of the run, where that is known
                        detach   nobody waits any more; likewise
+                       withdraw end at once; the run never was
     from the courier   hello    it is at work; with its process id
                        notice   a line for the user
                        ledger   where the records are
@@ -13,6 +15,7 @@ all, and nobody ever waits for a reader.
                        stopped  the backend asks that the run be ended
                        held     all is delivered but an exit code that is known when the process is gone
                        failed   it cannot do this work at all; why
+                       unfit    no courier can work here; why
                        final    the work is done; where the records are
 """
 
@@ -47,15 +50,25 @@ class LineWriter:
         self.fd = fd
         self._lock = Lock()
         self._waiting = b""
+        self._most_waiting = _MOST_WAITING_BYTES
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is sent and not in the pipe yet."""
+        return bool(self._waiting)
 
     def send(self, type: str, **values: Any) -> None:
         """Send a message, as soon as there is room; if nobody reads for long, it is dropped."""
-        self.send_line(orjson.dumps({"type": type, **values}, option=orjson.OPT_APPEND_NEWLINE))
+        self._put(orjson.dumps({"type": type, **values}, option=orjson.OPT_APPEND_NEWLINE))
 
     def send_line(self, line: bytes) -> None:
-        """Send a line likewise."""
+        """Send a line likewise, however long it is; messages have as much room behind it as without it."""
+        self._most_waiting = len(line) + _MOST_WAITING_BYTES
+        self._put(line)
+
+    def _put(self, line: bytes) -> None:
         with self._lock:
-            if len(self._waiting) < _MOST_WAITING_BYTES:
+            if len(self._waiting) < self._most_waiting:
                 self._waiting += line
             self._write()
 

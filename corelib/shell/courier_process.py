@@ -11,15 +11,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
 from math import isfinite
 from threading import TIMEOUT_MAX, Event, Thread
-from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 
 from corelib.errors import Error, UsageError
 from corelib.pure.outcomes import Ledger, RemoteAddress
-from corelib.shell.courier_messages import LineReader, LineWriter, read_ledger
-from corelib.shell.spawn import private_pipe, scrubbed, spawn_python
+from corelib.shell.closing import close_all, is_lost
+from corelib.shell.courier_link import CourierLink
+from corelib.shell.courier_messages import read_ledger
 
 if TYPE_CHECKING:
     from corelib.shell.courier import Courier
@@ -28,20 +30,17 @@ if TYPE_CHECKING:
 __all__ = ["CourierProcess"]
 
 _MOST_FRUITLESS_STARTS: Final = 20  # in a row, without anything being delivered by any of them
-_STARTS_WITHOUT_HELLO: Final = 2  # then it is this machine that cannot have such a process
+_UNFIT_STARTS: Final = 2  # then it is this machine that cannot have such a process
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 5.0
-_REAP_TRIES: Final = 50
-_REAP_PAUSE_S: Final = 0.01
-_BOOT: Final = "from corelib.shell.courier_main import main; main()"
-
-
-class _Ends(NamedTuple):
-    """This side's ends of the two pipes of one courier process."""
-
-    writer: LineWriter
-    kept_open: int
-    reader: LineReader
+_SHORTAGES: Final = frozenset({EAGAIN, EMFILE, ENFILE, ENOMEM})
+_SHORTAGE_PAUSES_S: Final = (
+    0.2,
+    1.0,
+    5.0,
+    15.0,
+    30.0,
+)  # other programs, and this one, may let something go meanwhile
 
 
 class CourierProcess:
@@ -79,15 +78,17 @@ class CourierProcess:
         self._ledger = Ledger()
         self._settled_bytes = 0
         self._is_drained = False
-        self._ends: _Ends | None = None
-        self._fds: tuple[int, ...] = ()
-        self._spawned: int | None = None
+        self._link: CourierLink | None = None
         self._close_asked: float | None = None
+        self._exit_code: int | None = None
+        self._has_ended = False
         self._hurry = Event()
         self._over = Event()
         self._is_final = False
-        self._silent_starts = 0
+        self._unfit_starts = 0
         self._was_heard = False
+        self._is_withdrawn = False
+        self._is_rest_told = False
         self._told: set[str] = set()
         self._instead: Courier | None = None
         self._started = False
@@ -123,15 +124,17 @@ class CourierProcess:
         try:
             self._spawn()
         except (OSError, AttributeError, NotImplementedError, ValueError) as error:
-            self._fall_back(getattr(error, "strerror", None) or type(error).__name__)
-            return
+            if getattr(error, "errno", None) not in _SHORTAGES:
+                self._fall_back(_reason(error))
+                return
+            self._tell_once(f"no process can be started just now ({_reason(error)}); it is tried again.")
         thread = Thread(target=self._watch, name=f"corelib-courier-{self.name}", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
-            self._let_go()
+            self._end_link()
             self._over.set()
-            self._tell(f"no courier can be watched ({error}); the records stay in the journal.")
+            self._tell_rest(f"no courier can be watched ({error}); the records stay in the journal.")
 
     def poke(self) -> None:
         """Have the journal looked at now. For urgent things, not for each row: the courier looks by itself."""
@@ -152,8 +155,14 @@ class CourierProcess:
             self._close_asked = timeout
             if self._instead is not None:
                 self._instead.ask_to_close(timeout)
-            self._send("close", timeout=timeout)
+            self._send_close(timeout)
             self._hurry.set()
+
+    def tell_end(self, exit_code: int | None) -> None:
+        """Take that the run has ended, and how; None: Python hides that, and the end of this process will show it."""
+        self._exit_code, self._has_ended = exit_code, True
+        if self._instead is not None:
+            self._instead.tell_end(exit_code)
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end of the work, so many seconds at most; return whether it has come."""
@@ -166,16 +175,25 @@ class CourierProcess:
 
     def leave(self) -> None:
         """Stop waiting: the courier goes on in the background. Say so, and how to look after it."""
-        if self._owner != os.getpid():
+        if self._owner != os.getpid() or not self._started:
             return
         if self._instead is not None:
             self._instead.leave()
         elif self.is_carrying:
             self._send("detach")
-            self._tell(
-                f"not everything is delivered yet; it goes on in the background, to {self.place}. `corelib ls` shows "
-                "how far it is, and `corelib sync` delivers what is left if this machine goes down."
+            self._tell(is_lost(self._spec.directory) or self._prospect())
+        elif not self.is_drained:
+            self._tell_rest(
+                "not everything is delivered; the rest is in the journal: `corelib sync` delivers it."
             )
+
+    def _prospect(self) -> str:
+        if not self._was_heard:
+            return "not everything is delivered, and its courier has not begun yet: `corelib sync` delivers the rest."
+        return (
+            f"not everything is delivered yet; it goes on in the background, to {self.place}. `corelib ls` shows how "
+            "far it is, and `corelib sync` delivers what is left if this machine goes down."
+        )
 
     def close(self, timeout: float) -> Ledger:
         """Deliver what is there, and return where the records are, within `timeout` seconds.
@@ -185,18 +203,26 @@ class CourierProcess:
         Raises:
             UsageError: `timeout` is not a finite number.
         """
-        from corelib.shell.courier import close_all
-
         return close_all([self], timeout)[0]
+
+    def withdraw(self) -> None:
+        """Stop without a word, and deliver nothing more: the run never was."""
+        self._is_withdrawn = True
+        if self._owner != os.getpid():
+            return
+        if self._instead is not None:
+            self._instead.withdraw()
+        link = self._link
+        if link is not None and not self._over.is_set():
+            link.send("withdraw")  # for one that cannot be found yet
+            link.kill()
+        self._hurry.set()
+        self._over.set()
 
     def abandon(self) -> None:
         """Let go in a forked child. A pipe that the child held open would hide the end of this process."""
-        fds, self._fds = self._fds, ()
-        for fd in fds:
-            try:
-                os.close(fd)
-            except OSError:  # another thread was just closing it when this process was forked
-                continue
+        if self._link is not None:
+            self._link.abandon()
         if self._instead is not None:
             self._instead.abandon()
 
@@ -208,70 +234,63 @@ class CourierProcess:
         Raises:
             OSError, NotImplementedError, ValueError: none can be started.
         """
-        to_courier, from_courier = private_pipe(), private_pipe()
-        self._fds = (*to_courier, *from_courier)
-        try:
-            self._spawned = spawn_python(
-                self._executable,
-                _BOOT,
-                label=f"corelib-courier-{self._spec.run_id}",
-                environment=scrubbed(self._environ, (self._spec.address.get("key") or "",)),
-                stdin=to_courier[0],
-                stdout=from_courier[1],
-            )
-        except BaseException:
-            self._let_go()
-            raise
-        # The reading end of the pipe to the courier stays open here. Without a reader a write would raise SIGPIPE,
-        # and a program that has that signal set to its default would die of its courier's death.
-        self._fds = (*to_courier, from_courier[0])
-        os.close(from_courier[1])
-        self._ends = _Ends(LineWriter(to_courier[1]), to_courier[0], LineReader(from_courier[0]))
-        path = tuple(os.path.abspath(entry) for entry in sys.path)
-        self._ends.writer.send_line(self._spec._replace(sys_path=path).line())
-        if self._close_asked is not None:
-            self._send("close", timeout=self._close_asked)
+        # Known before there are any pipes: a child that is forked meanwhile lets go of them.
+        self._link = link = CourierLink(self._spec, executable=self._executable, environ=self._environ)
+        link.start()
+        if self._is_withdrawn:
+            link.send("withdraw")
+        elif self._close_asked is not None:
+            self._send_close(self._close_asked)
+
+    def _send_close(self, timeout: float) -> None:
+        self._send("close", timeout=timeout, exit_code=self._exit_code)
 
     def _fall_back(self, reason: str) -> None:
         """Deliver from a thread of this process."""
-        from corelib.shell.courier import Courier
-        from corelib.shell.delivery import Observer
-        from corelib.shell.delivery_spec import delivery_of, transport_of
-
         self._tell(f"no process can be started to deliver ({reason}); a thread does it instead.")
         try:
-            transport = transport_of(self._spec)
-            self._instead, _ = delivery_of(
-                Courier,
-                self._spec,
-                transport=transport,
-                report=self._report,
-                fate=lambda: None,
-                observer=Observer(self._on_remote, self._on_stopped),
-            )
-        except (Error, OSError) as error:
-            self._tell(f"a thread cannot do it either ({error}); the records stay in the journal.")
+            self._instead = self._courier_here()
+        except (Error, ImportError, OSError) as error:
+            self._tell_rest(f"a thread cannot do it either ({error}); the records stay in the journal.")
         else:
+            if self._has_ended:
+                self._instead.tell_end(self._exit_code)
             self._instead.start()
             if self._close_asked is not None:
                 self._instead.ask_to_close(self._close_asked)
+            if self._is_withdrawn:
+                self._instead.withdraw()
         self._over.set()
+
+    def _courier_here(self) -> Courier:
+        """Return a courier for a thread of this process.
+
+        Raises:
+            Error, ImportError, OSError: there can be none.
+        """
+        from corelib.shell.courier import courier_for
+        from corelib.shell.delivery_spec import transport_of
+        from corelib.shell.observer import Observer
+
+        observer = Observer(self._on_remote, self._on_stopped)
+        return courier_for(self._spec, transport_of(self._spec), report=self._report, observer=observer)
 
     # Watching.
 
     def _watch(self) -> None:
         fruitless = 0
         settled = 0
+        if (self._link is None or not self._link.is_started) and not self._started_later():
+            return
         while True:
             self._listen()
-            self._reap()
-            self._let_go()
-            if self._is_final:
+            if self._is_final or self._is_withdrawn:
                 break
-            if not self._was_heard:  # ever: where one of them has run, the others were killed early
-                self._silent_starts += 1
-                if self._silent_starts >= _STARTS_WITHOUT_HELLO:
-                    self._fall_back(f"{self._executable} does not run as one")
+            unfit = None if self._link is None or self._was_heard else self._link.unfit
+            if unfit is not None and self._link is not None:
+                self._unfit_starts += 1
+                if self._link.is_mute or self._unfit_starts >= _UNFIT_STARTS:
+                    self._fall_back(unfit)
                     return
             now_settled = self._ledger.delivered + self._ledger.rejected
             fruitless = 1 if now_settled > settled else fruitless + 1
@@ -280,39 +299,65 @@ class CourierProcess:
                 break
         self._over.set()
 
+    def _started_later(self) -> bool:
+        """Start a courier where there was no room for one; return whether there is one. Else a thread does it."""
+        reason = ""
+        for pause_s in _SHORTAGE_PAUSES_S:
+            self._hurry.wait(pause_s)
+            if self._is_withdrawn:
+                return False
+            try:
+                self._spawn()
+                return True
+            except (OSError, ValueError) as error:
+                reason = _reason(error)
+            if self._hurry.is_set():
+                break
+        self._fall_back(reason)
+        return False
+
     def _replaced(self, fruitless: int) -> bool:
         """Start another courier after one that died; return whether there is one."""
         if fruitless > _MOST_FRUITLESS_STARTS:
-            self._tell(
+            self._tell_rest(
                 f"{fruitless} couriers have died in a row and delivered nothing; the records stay in the journal, "
                 "and `corelib sync` delivers them."
             )
             return False
         self._hurry.wait(min(_FIRST_PAUSE_S * 2 ** (fruitless - 1), _LONGEST_PAUSE_S))
+        if self._is_withdrawn:
+            return False
         self._tell_once("its courier died and is replaced; nothing is lost by that.")
         try:
             self._spawn()
         except (OSError, ValueError) as error:
-            self._fall_back(getattr(error, "strerror", None) or type(error).__name__)
+            if getattr(error, "errno", None) in _SHORTAGES:
+                return self._started_later()
+            self._fall_back(_reason(error))
             return False
         return True
 
     def _listen(self) -> None:
         """Take what the courier says, until it says nothing more."""
-        ends = self._ends
-        while ends is not None and not ends.reader.is_at_end:
-            for message in ends.reader.read():
-                try:
-                    self._hear(message)
-                except (KeyError, TypeError, ValueError):
-                    continue  # of another version, or garbled by something that wrote there as well
+        link = self._link
+        for message in link.listen() if link is not None else ():
+            try:
+                self._hear(message)
+            except (KeyError, TypeError, ValueError):
+                continue  # of another version, or garbled by something that wrote there as well
+        self._end_link()
+
+    def _end_link(self) -> None:
+        if self._link is not None:
+            self._link.end()
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         kind = message.get("type")
         if kind == "hello":
             self.pid = int(message["pid"])
             self._was_heard = True
-            self._reap()
+        elif self._is_withdrawn:
+            return
         elif kind == "notice":
             self._report(str(message["text"]))
         elif kind == "remote" and self._on_remote is not None:
@@ -321,43 +366,24 @@ class CourierProcess:
             self._on_stopped()
         elif kind == "failed":
             self._is_final = True
-            self._tell(f"{message['text']} The records stay in the journal.")
+            self._tell_rest(f"{message['text']} The records stay in the journal.")
         elif kind in {"ledger", "held", "final"}:
             self._ledger = read_ledger(message)
             self._settled_bytes = int(message["bytes"])
             self._is_drained = bool(message["drained"])
             self._is_final = self._is_final or kind != "ledger"
-            if kind == "held":
+            if self._is_final:
                 self._over.set()
 
-    def _reap(self) -> None:
-        """Take the status of the process that was spawned: it ends at once, having started the one that works."""
-        pid = self._spawned
-        if pid is None:
-            return
-        for _ in range(_REAP_TRIES):
-            try:
-                if os.waitpid(pid, os.WNOHANG)[0]:
-                    break
-            except ChildProcessError:  # whoever else waits for any child has taken it
-                break
-            sleep(_REAP_PAUSE_S)
-        self._spawned = None
-
-    def _let_go(self) -> None:
-        """Close this side of the pipes."""
-        ends, self._ends = self._ends, None
-        fds, self._fds = self._fds, ()
-        if ends is not None:
-            ends.writer.close()
-            fds = (ends.kept_open, ends.reader.fd)
-        for fd in fds:
-            os.close(fd)
-
     def _send(self, type: str, **values: Any) -> None:
-        ends = self._ends
-        if ends is not None:
-            ends.writer.send(type, **values)
+        if self._link is not None:
+            self._link.send(type, **values)
+
+    def _tell_rest(self, text: str) -> None:
+        """Say why something is left, unless that was said already."""
+        if not self._is_rest_told:
+            self._is_rest_told = True
+            self._tell(is_lost(self._spec.directory) or text)
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
@@ -365,7 +391,12 @@ class CourierProcess:
             self._tell(text)
 
     def _tell(self, text: str) -> None:
-        self._report(f"transport {self.name}: {text}")
+        if not self._is_withdrawn:
+            self._report(f"transport {self.name}: {text}")
 
     def __repr__(self) -> str:
         return f"<CourierProcess {self.pid} {self._spec!r}>"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__

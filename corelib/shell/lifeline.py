@@ -2,13 +2,16 @@
 
 Law: the end of that process is noticed however it came, and never guessed: a closed pipe alone is none as long as
 the journal's writer holds its lock. A process that is gone is no reason to stop before everything is delivered; the
-time that is left for it is bounded.
+time that is left for it is bounded. Where the process says how the run ends, that is how it ended, whatever the
+journal could still take.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import struct
 from collections.abc import Callable, Container, Iterable, Mapping
 from math import inf
 from pathlib import Path
@@ -30,11 +33,16 @@ __all__ = ["Lifeline"]
 _LOOK_EVERY_S: Final = 1.0
 _TERMINATION_S: Final = 20.0
 """How long a courier goes on after SIGTERM: schedulers send SIGKILL half a minute later."""
+_ORPHANED_S: Final = 3.0
+"""How long it goes on when the run is over and its directory was removed: what it has read already may still arrive."""
 _GRACE_S: Final = 60.0  # beyond its time, for a transport that does not return
 _CRASHED: Final = 1
 _KILLED: Final = 255
 _EXIT_CODE_FIELD: Final = 50  # the last of those behind the name in /proc/<pid>/stat
 _SIGNAL_BITS: Final = 0x7F
+_PIDFD_GET_INFO: Final = 0xC040FF0B  # from Linux 6.13 on, with the exit code from 6.15 on
+_PIDFD_INFO: Final = struct.Struct("=2Q11Ii")
+_PIDFD_INFO_EXIT: Final = 1 << 3
 
 
 class Lifeline:
@@ -53,7 +61,9 @@ class Lifeline:
         self._status_path = str(paths.exit_status)
         self._process = _process(spec.pid)
         self._is_cut = False
+        self._is_orphaned = False
         self._was_killed = False
+        self._exit_code: int | None = None
         self._gone = Event()
         self._deadline: float | None = None
         self._last_moment = inf
@@ -69,9 +79,9 @@ class Lifeline:
         return self._last_moment < inf
 
     def fate(self) -> int | None:
-        """Return the exit code of the process, as far as it can be known; None as long as it may still write."""
-        if not self._gone.is_set():
-            return None
+        """Return the exit code of the run, as far as it can be known; None as long as it may still go on."""
+        if self._exit_code is not None or not self._gone.is_set():
+            return self._exit_code
         try:
             status = read_status(self._status_path)
         except OSError:
@@ -109,7 +119,7 @@ class Lifeline:
                 self._hear(delivery, self._reader.read())
                 if self._reader.is_at_end:
                     self._is_cut = True
-                    self._was_killed = _was_killed(self._spec.pid)
+                    self._was_killed = _was_killed(self._spec.pid, self._process)
                     poller.unregister(self._reader.fd)
             if not self._gone.is_set() and self._is_over(ready):
                 self._gone.set()
@@ -118,6 +128,9 @@ class Lifeline:
             if self._process in ready:
                 poller.unregister(self._process)
                 self._process = None
+            if self.is_closing and not self._is_orphaned and not os.path.isdir(self._spec.directory):
+                self._is_orphaned = True
+                self._ask(delivery, _ORPHANED_S)
             if tick is not None:
                 tick()
             if monotonic() > min(self._last_moment, self._deadline or inf) + _GRACE_S:
@@ -125,7 +138,7 @@ class Lifeline:
 
     def _is_over(self, ready: Container[int]) -> bool:
         if self._process is not None and self._process in ready:
-            self._was_killed = self._was_killed or _was_killed(self._spec.pid)
+            self._was_killed = self._was_killed or _was_killed(self._spec.pid, self._process)
             return True
         return self._is_cut and not writer_is_live(self._writer_dir)
 
@@ -134,8 +147,12 @@ class Lifeline:
             kind = message.get("type")
             if kind == "poke":
                 delivery.poke()
+            elif kind == "withdraw":
+                os._exit(0)
             elif kind in {"close", "detach"}:
-                timeout = message.get("timeout")
+                timeout, exit_code = message.get("timeout"), message.get("exit_code")
+                if isinstance(exit_code, int):
+                    self._exit_code = exit_code
                 asked = timeout if isinstance(timeout, (int, float)) else 0.0
                 self._close(delivery, max(asked, self._spec.linger_s))
 
@@ -157,15 +174,38 @@ def _process(pid: int) -> int | None:
         return None
 
 
-def _was_killed(pid: int) -> bool:
+def _was_killed(pid: int, process: int | None = None) -> bool:
     """Return whether a process that is just ending was ended by a signal, if the system still says so.
 
-    Its exit status stands in /proc from before its files are closed until its parent has taken it.
+    Its exit status stands in /proc from before its files are closed until its parent has taken it; from then on the
+    file descriptor of the process knows it, where the kernel is new enough. Nobody says which of the two it is.
     """
+    status = _status_of(process)
+    if status is None:
+        status = _status_in_proc(pid)
+    if status is None:
+        status = _status_of(process)
+    return bool((status or 0) & _SIGNAL_BITS)
+
+
+def _status_of(process: int | None) -> int | None:
+    """Return the wait status of a process that its parent has taken; None: it has not, or nobody knows."""
+    if process is None:
+        return None
+    info = bytearray(_PIDFD_INFO.size)
+    struct.pack_into("=Q", info, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(process, _PIDFD_GET_INFO, info)
+    except OSError:  # an older kernel
+        return None
+    known, *_, status = _PIDFD_INFO.unpack(info)
+    return int(status) if known & _PIDFD_INFO_EXIT else None
+
+
+def _status_in_proc(pid: int) -> int | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-        status = int(fields[_EXIT_CODE_FIELD - 1])
+        return int(fields[_EXIT_CODE_FIELD - 1])
     except (OSError, IndexError, ValueError):
-        return False
-    return bool(status & _SIGNAL_BITS)
+        return None

@@ -68,13 +68,16 @@ def private_pipe() -> tuple[int, int]:
     Raises:
         OSError: there is none to be had.
     """
-    ends = []
-    for fd in os.pipe():
-        if fd < _FIRST_FREE_FD:
-            ends.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD))
+    ends = list(os.pipe())
+    try:
+        for number, fd in enumerate(ends):
+            if fd < _FIRST_FREE_FD:
+                ends[number] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+                os.close(fd)
+    except OSError:
+        for fd in ends:
             os.close(fd)
-        else:
-            ends.append(fd)
+        raise
     return ends[0], ends[1]
 
 
