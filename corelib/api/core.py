@@ -109,39 +109,49 @@ class Core:
             UsageError: an argument or setting is wrong, or `resume` forbids this run.
             ConfigError: the config cannot be read.
             JournalError: the journal cannot be begun, as on a full disk.
+            Error: the system has run out of something else.
             CommError: `force`, "must" or "never" needs an answer of the server and there was none.
         """
-        from corelib.api.init import Call, start
+        arguments = {
+            "job_type": job_type,
+            "dir": dir,
+            "project": project,
+            "entity": entity,
+            "reinit": reinit,
+            "tags": tags,
+            "group": group,
+            "name": name,
+            "notes": notes,
+            "magic": magic,
+            "anonymous": anonymous,
+            "mode": mode,
+            "allow_val_change": allow_val_change,
+            "resume": resume,
+            "force": force,
+            "tensorboard": tensorboard,
+            "sync_tensorboard": sync_tensorboard,
+            "monitor_gym": monitor_gym,
+            "save_code": save_code,
+            "id": id,
+        }
+        try:
+            from corelib.api.init import Call, start
 
-        call = Call(
-            config=config,
-            config_exclude_keys=config_exclude_keys,
-            config_include_keys=config_include_keys,
-            settings=settings,
-            arguments={
-                "job_type": job_type,
-                "dir": dir,
-                "project": project,
-                "entity": entity,
-                "reinit": reinit,
-                "tags": tags,
-                "group": group,
-                "name": name,
-                "notes": notes,
-                "magic": magic,
-                "anonymous": anonymous,
-                "mode": mode,
-                "allow_val_change": allow_val_change,
-                "resume": resume,
-                "force": force,
-                "tensorboard": tensorboard,
-                "sync_tensorboard": sync_tensorboard,
-                "monitor_gym": monitor_gym,
-                "save_code": save_code,
-                "id": id,
-            },
-        )
-        return start(self.names, self.session, call)
+            call = Call(
+                config=config,
+                config_exclude_keys=config_exclude_keys,
+                config_include_keys=config_include_keys,
+                settings=settings,
+                arguments=arguments,
+            )
+            return start(self.names, self.session, call)
+        except (
+            OSError
+        ) as error:  # what could be foreseen has an error of its own; a shortage of open files has none
+            raise Error(
+                f"The run could not begin, and nothing is left of it: {error}. Where this process has run out of "
+                "something, as of open files, free some of it or raise the limit."
+            ) from error
 
     def login(
         self,
@@ -217,12 +227,18 @@ class Core:
         """The current run, or None."""
         return self.session.current  # type: ignore[no-any-return]  # the session knows no runs, only what it needs of them
 
-    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> Receipt | None:
-        """Finish the current run, if there is one, and return its receipt."""
+    def finish(
+        self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None
+    ) -> Receipt | None:
+        """Finish the current run, if there is one, and return its receipt: see `Run.finish`."""
         run = self.run
-        return None if run is None else run.finish(exit_code, quiet)
+        return None if run is None else run.finish(exit_code, quiet, timeout)
 
-    join = finish
+    def join(
+        self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None
+    ) -> Receipt | None:
+        """Do what `finish` does, under the reference's older name."""
+        return self.finish(exit_code, quiet, timeout)
 
     def log(
         self,
@@ -324,5 +340,5 @@ class Current:
         return f"<{self._member}: no run yet>" if run is None else repr(getattr(run, self._member))
 
 
-default = Core(session=sessions.default)
+default: Core = Core(session=sessions.default)
 """The core behind `corelib.init()` and the other module-level functions."""

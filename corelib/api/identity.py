@@ -25,6 +25,8 @@ class Plan:
     """All that `init()` decided about a run before it begins.
 
     `directory` is the run directory, or None where nothing is written; `project`, `job_type` and the like are final.
+    `primary` is False in a process that did not begin the run; `carried` says there that the one which did feeds
+    transports.
     """
 
     run_id: str
@@ -43,6 +45,7 @@ class Plan:
     offline: bool
     magic: Any = None
     primary: bool = True
+    carried: bool = False
 
 
 class Identity:

@@ -9,27 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from operator import index
 from pathlib import Path
-from time import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from corelib.api.carried import Carried
 from corelib.api.config import Config
 from corelib.api.config import renew_lock as renew_config_lock
+from corelib.api.ending import Ending
 from corelib.api.identity import Plan
 from corelib.api.summary import Summary
 from corelib.api.summary import renew_lock as renew_summary_lock
 from corelib.errors import UsageError, UsageTypeError
 from corelib.pure import coerce
-from corelib.pure.lifecycle import FAILED, FINISHED
 from corelib.pure.metrics import parse_definition
-from corelib.pure.paths import RunPaths
-from corelib.pure.receipt import Receipt
-from corelib.pure.records import Alert, Exit, FileSaved, MetricDefined, Preempting, RunChange
+from corelib.pure.records import Alert, FileSaved, MetricDefined, Preempting, RunChange
 
 if TYPE_CHECKING:
     from corelib.journal import JournalWriter
@@ -38,16 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 
-class Run(Carried):
+class Run(Ending):
     """One run: identity, config, history, summary, ending. Made by `init()`; a context manager that finishes itself."""
 
     __slots__ = (
         "__weakref__",
         "_config",
-        "_exit_code",
         "_notes",
-        "_on_end",
-        "_receipt",
         "_summary",
         "_tags",
     )
@@ -60,12 +51,10 @@ class Run(Carried):
         report: Report,
         on_end: Callable[[Run, int | None], None],
         read_text: Callable[[str], str],
+        on_recorded: Callable[[int | None], None] | None = None,
     ) -> None:
-        """Begin. For `init()`: `on_end` is told of the end with its exit code, before the receipt is final."""
-        super().__init__(plan, journal=journal, report=report)
-        self._on_end = on_end
-        self._exit_code: int | None = None
-        self._receipt: Receipt | None = None
+        """Begin. For `init()`: `on_recorded` is told of the end when it is on disk, `on_end` when it is over."""
+        super().__init__(plan, journal=journal, report=report, on_end=on_end, on_recorded=on_recorded)
         self._name, self._notes, self._tags = plan.name, plan.notes, plan.tags
         self._config = Config(
             plan.config,
@@ -86,79 +75,7 @@ class Run(Carried):
         renew_config_lock(self._config)
         renew_summary_lock(self._summary)
         self._abandon_couriers()
-        self._on_end = lambda run, _: on_end(run)
-
-    # The end.
-
-    def finish(
-        self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None
-    ) -> Receipt:
-        """End the run and return its receipt. Finishing twice is harmless; the first exit code stays.
-
-        Args:
-            exit_code: 0 (also None) for success, anything else for failure.
-            quiet: accepted for the reference's sake, without effect.
-            timeout: seconds to wait for transports; None waits as long as settings.finish_timeout says.
-
-        Raises:
-            UsageTypeError: `exit_code` is no integer; the run goes on.
-        """
-        del quiet
-        if exit_code is not None:
-            exit_code = _exit_code(exit_code)
-        return self._finish(exit_code or 0, timeout=timeout)
-
-    join = finish
-
-    def end_with_process(self, exit_code: int | None, leave_status: Callable[[str], bool]) -> None:
-        """Finish because the interpreter ends. None: by a SystemExit whose code is hidden; libc may still tell it.
-
-        Where it does, the code stands in the file `exit-status` when the process is gone: readers and the next `init()`
-        look there. Where it does not, the run counts as failed, which is the safe side for resuming it.
-        """
-        if exit_code is None:
-            directory = self._plan.directory
-            if directory is None or not leave_status(str(RunPaths(Path(directory)).exit_status)):
-                exit_code = 1
-        self._finish(exit_code)
-
-    def _finish(self, exit_code: int | None, *, timeout: float | None = None) -> Receipt:
-        with self._lock:
-            if self._receipt is not None:
-                return self._receipt
-            self._take(self._assembler.finish())
-            self._reduce()
-            self._steps.open = False
-            self._state = FINISHED if exit_code == 0 else FAILED
-            self._exit_code = exit_code
-            self._plain = False
-            if self._plan.primary:
-                self._append(Exit, exit_code=exit_code, runtime=self._runtime(time()))
-            self._receipt = receipt = self._account({}, exit_code)
-        return self._close(receipt, exit_code, timeout)
-
-    def _close(self, receipt: Receipt, exit_code: int | None, timeout: float | None) -> Receipt:
-        """Let go of journal and transports, outside the lock: a thread that still asks something must not wait."""
-        transports = self._close_couriers(timeout)
-        if self._journal is not None:
-            self._journal.close()
-            for problem in self._journal.problems:
-                self._report.debug(problem)
-        self._receipt = receipt = self._account(transports, exit_code)
-        self._on_end(self, exit_code)
-        return receipt
-
-    def __enter__(self) -> Run:  # noqa: PYI034  `Self` is of Python 3.11
-        """Return the run itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Finish with the exit code that the exception means; never suppress it."""
-        from corelib.shell.ending import code_of
-
-        self._finish(code_of(error))
+        self._end_on_its_own(on_end)
 
     # Other calls that record something.
 
@@ -200,12 +117,12 @@ class Run(Carried):
         Raises:
             UsageError: an unknown policy, a path above `base_path`, or the run is finished.
         """
-        from corelib.api.saving import save_files
-
         self._check("save")
         if self._plan.directory is None:
             return []
         try:
+            from corelib.api.saving import save_files  # opens files, too
+
             saved = save_files(glob_str, base_path, policy, Path(self.dir))
         except OSError as error:
             self._report.warn(f"save({str(glob_str)!r}) failed: {error}.")
@@ -225,8 +142,11 @@ class Run(Carried):
         Raises:
             UsageError: an unknown level, a wait that is no duration, or the run is finished.
         """
-        from corelib.pure.alerts import parse_alert
-
+        try:
+            from corelib.pure.alerts import parse_alert
+        except OSError as error:
+            self._report.warn(f"alert({title!r}) failed: {error}.")
+            return
         alert, warning = parse_alert(title, text, level, wait_duration)
         if warning:
             self._report.warn(warning)
@@ -315,21 +235,12 @@ class Run(Carried):
         """running, finished or failed."""
         return self._state
 
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code, once the run is over."""
-        return self._exit_code
-
-    @property
-    def receipt(self) -> Receipt:
-        """What became of every row so far; final after `finish()`."""
-        return self._receipt if self._receipt is not None else self._account({}, self._exit_code)
-
     # As a value.
 
     def __repr__(self) -> str:
         """Show what one wants to see in a debugger."""
-        return f"<Run {self.path} {self._state}, step {self.step}, {self.settings.mode}>"
+        mode = "offline" if self.offline else self.settings.mode  # as it turned out
+        return f"<Run {self.path} {self._state}, step {self.step}, {mode}>"
 
     def __copy__(self) -> Run:
         """Return the run itself: it stands for one thing in the world."""
@@ -347,14 +258,5 @@ class Run(Carried):
         if settings.transport is not None:
             # It may be an object that cannot be pickled, and only the process that called `init()` feeds it.
             settings = settings.copy(transport="file")
-        return attach, (evolve(self._plan, primary=False, settings=settings, config=self._config.as_dict()),)
-
-
-def _exit_code(value: object) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return index(value)  # type: ignore[arg-type]  # the question is whether it is one
-    except TypeError:
-        message = f"finish(exit_code=…) must be an integer, not {type(value).__name__} ({value!r})."
-        raise UsageTypeError(message) from None
+        plan = evolve(self._plan, primary=False, carried=self._is_carried, settings=settings)
+        return attach, (evolve(plan, config=self._config.as_dict()),)

@@ -39,6 +39,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from opcode import opname
 from types import CodeType, FrameType
 
 from corelib.errors import UsageError
@@ -191,8 +192,6 @@ def _is_running(frame: FrameType) -> bool:
 
 
 def _has_returned(frame: FrameType) -> bool:
-    from opcode import opname
-
     # `co_code` is the code as compiled: neither specialised by the interpreter nor instrumented by tracers.
     return opname[frame.f_code.co_code[frame.f_lasti]] in _RETURNS
 

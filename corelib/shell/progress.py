@@ -1,7 +1,8 @@
 """What people see while a run is delivered: what is left, how fast it goes, and where to.
 
 Law: one line that is written anew on a terminal, a plain line now and then elsewhere, nothing where nothing is to be
-shown; and nothing at all where there is hardly anything to wait for. Showing never fails and changes nothing.
+shown; and nothing at all where there is hardly anything to wait for. What matters most comes first, for a narrow
+terminal shows no more; other messages stand on lines of their own. Showing never fails and changes nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
-from corelib.shell.courier import AnyCourier
+if TYPE_CHECKING:
+    from corelib.shell.closing import AnyCourier
 
 __all__ = ["Progress", "Standing"]
 
 _PATIENCE_S: Final = 0.5  # what is over by then needs no words
-_PLAIN_EVERY_S: Final = 10.0
+_PLAIN_PATIENCE_S: Final = 5.0  # a line in a file stays
+_PLAIN_EVERY_S: Final = 15.0
 _TERMINAL_EVERY_S: Final = 0.2
 _RATE_OVER_S: Final = 5.0
 _FEWEST_COLUMNS: Final = 20
+_ECHO_COLUMNS: Final = 2
 _KILO: Final = 1000
 
 
@@ -30,9 +34,9 @@ class Standing(NamedTuple):
 
     Args:
         place: where it goes, for people.
-        settled: how many records were answered for good.
+        settled: how many rows were answered for good.
         written: how many there are.
-        settled_bytes: the size of those that were answered.
+        settled_bytes: the size of what was answered.
     """
 
     place: str
@@ -42,7 +46,7 @@ class Standing(NamedTuple):
 
     @property
     def left(self) -> int:
-        """How many records are left."""
+        """How many rows are left."""
         return max(self.written - self.settled, 0)
 
     @property
@@ -74,15 +78,15 @@ class Progress:
         self._stream = stream
         self._clock = clock
         self._began_at = clock()
-        self._next_at = self._began_at + _PATIENCE_S
+        self._next_at = self._began_at
         self._seen: deque[tuple[float, int]] = deque()
         self._width = 0
 
-    def watch(self, couriers: Sequence[AnyCourier], written: int) -> Callable[[], None]:
-        """Return what `close_all` is to call: it shows how couriers stand of which each has so many records."""
+    def watch(self, couriers: Sequence[tuple[AnyCourier, int]]) -> Callable[[], None]:
+        """Return what `close_all` is to call: it shows how couriers stand, each with how many rows there are for it."""
 
         def look() -> None:
-            self.show(_standing(courier, written) for courier in couriers)
+            self.show(_standing(courier, written) for courier, written in couriers)
 
         return look
 
@@ -96,21 +100,24 @@ class Progress:
         while len(self._seen) > 1 and now - self._seen[0][0] > _RATE_OVER_S:
             self._seen.popleft()
         self._seen.append((now, settled))
-        if now < self._next_at:
+        is_terminal = self._is_terminal()
+        patience_s = _PATIENCE_S if is_terminal else _PLAIN_PATIENCE_S
+        if now < max(self._next_at, self._began_at + patience_s):
             return
-        text = f"{self._name}: {_text([one for one in known if one.left], self._rate())}"
-        if self._is_terminal():
+        text = f"{self._name}: {_text(known, self._rate())}"
+        if is_terminal:
             self._next_at = now + _TERMINAL_EVERY_S
-            self._rewrite(text[: self._columns() - 1])
+            self._rewrite(text[: self._columns() - _ECHO_COLUMNS - 1])
         else:
             self._next_at = now + _PLAIN_EVERY_S
             self._write(text + "\n")
 
     def end(self) -> None:
-        """Take the line away again, if there is one."""
-        if self._width:
-            self._rewrite("")
-            self._write("\r")
+        """Take the line away again, if there is one; also before another message, after which it comes again."""
+        width, self._width = self._width, 0
+        if width:
+            # A terminal shows the ^C of whoever presses it behind the line.
+            self._write("\r" + " " * (width + _ECHO_COLUMNS) + "\r")
 
     def _rate(self) -> float:
         (began, first), (now, last) = self._seen[0], self._seen[-1]
@@ -150,20 +157,22 @@ class Progress:
 
 
 def _standing(courier: AnyCourier, written: int) -> Standing:
-    ledger = courier.ledger
-    settled = ledger.delivered + ledger.rejected
+    rows = courier.ledger.rows
+    settled = rows.delivered + rows.rejected
     return Standing(courier.place, settled, max(written, settled), courier.settled_bytes)
 
 
 def _text(standings: Sequence[Standing], rate: float) -> str:
-    places = ", ".join(dict.fromkeys(standing.place for standing in standings))
-    left = sum(standing.left for standing in standings)
+    waiting = [standing for standing in standings if standing.left]
+    places = ", ".join(dict.fromkeys(standing.place for standing in waiting or standings))
+    left = sum(standing.left for standing in waiting)
     if not left:
-        return "delivered; waiting for the last answer"
-    sizes = [standing.bytes_left for standing in standings]
+        return f"all rows delivered, waiting for the last answer of {places}"
+    sizes = [standing.bytes_left for standing in waiting]
     known = [size for size in sizes if size is not None]
     size = f" ({_size(sum(known))})" if known and len(known) == len(sizes) else ""
-    return f"delivering to {places}: {left:,} records{size} left, {rate:,.0f} records/s"
+    pace = f"{rate:,.0f} rows/s" if rate else "no answer just now"
+    return f"{left:,} row{'s' * (left > 1)}{size} left, {pace}, to {places}"
 
 
 def _size(count: int) -> str:

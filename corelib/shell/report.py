@@ -7,6 +7,7 @@ makers see to that). `silent` shows nothing, `quiet` only warnings and errors.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -30,13 +31,25 @@ class Report:
         self._stream = stream
         self._said: set[str] = set()
         self.logger: Logger | None = None
+        self.make_way: Callable[[], None] | None = None
+        """Called before a line is shown, where something stands on the line of the cursor."""
+
+    @property
+    def name(self) -> str:
+        """Who speaks."""
+        return self._name
+
+    @property
+    def is_talkative(self) -> bool:
+        """Whether things that are good to know are shown."""
+        return not (self._silent or self._quiet)
 
     def say(self, text: str, *, once: str | None = None) -> None:
         """Show something good to know; with `once`, only the first time for that key."""
         if self._is_repeated(once):
             return
         self._note("info", text)
-        if not (self._silent or self._quiet):
+        if self.is_talkative:
             self._show(f"{self._name}: {text}")
 
     def warn(self, text: str, *, once: str | None = None) -> None:
@@ -70,6 +83,8 @@ class Report:
         if stream is None:  # as under pythonw or with a closed descriptor at start
             return
         try:
+            if self.make_way is not None:
+                self.make_way()
             stream.write(line + "\n")
             stream.flush()
         except Exception:  # noqa: BLE001  streams are anybody's code, and nobody can be told that nobody can be told

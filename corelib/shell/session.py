@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakMethod
 
@@ -28,7 +28,11 @@ class ActiveRun(Protocol):
         ...
 
     def end_with_process(self, exit_code: int | None, leave_status: Callable[[str], bool]) -> None:
-        """Finish because the interpreter ends; None: by a SystemExit whose code is hidden."""
+        """Record the end, because the interpreter ends; None: by a SystemExit whose code is hidden."""
+        ...
+
+    def close_with(self, others: Sequence[Any]) -> None:
+        """Have what was recorded delivered, together with that of other runs, and be over; so are they."""
         ...
 
     def after_fork_in_child(self, on_end: Callable[[ActiveRun], None]) -> None:
@@ -90,8 +94,11 @@ class Session:
         if watch is None:
             return
         code = watch.exit_code()
-        for run in reversed(self.active):
+        runs = list(reversed(self.active))
+        for run in runs:
             run.end_with_process(code, watch.leave_status)
+        # Every end is on disk by now; the waiting is for all of them at once.
+        runs[0].close_with(runs[1:])
 
     def _after_fork_in_child(self) -> None:
         # The child may go on to log into the current run, and its `init()` makes a run of its own: none is active.

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from corelib.pure.outcomes import Ledger
+from corelib.pure.outcomes import Ledger, RowCount
 from corelib.shell.progress import Progress, Standing
+from corelib.shell.report import Report
 
 
 class Terminal(StringIO):
@@ -57,7 +58,7 @@ def test_one_line_on_a_terminal() -> None:
     shown, clock = progress(terminal)
     run(shown, clock, 5)
 
-    assert terminal.visible == "corelib: delivering to host: 8,000 records (800.0 kB) left, 2,000 records/s"
+    assert terminal.visible == "corelib: 8,000 rows (800.0 kB) left, 2,000 rows/s, to host"
     assert "\n" not in terminal.getvalue()
     shown.end()
     assert terminal.visible == ""
@@ -74,20 +75,22 @@ def test_a_shorter_line_covers_a_longer_one() -> None:
     clock.now += 1
     shown.show([at(9_999_999, written=10_000_000)])
 
-    assert terminal.visible.startswith("corelib: delivering to host: 1 records")
-    assert terminal.visible.endswith("records/s")
+    assert terminal.visible.startswith("corelib: 1 row (")
+    assert terminal.visible.endswith("rows/s, to host")
 
 
 def test_plain_lines_elsewhere() -> None:
-    """In a file there is a line every ten seconds, and no other character."""
+    """In a file there is a line after five seconds, then one every fifteen, and no other character."""
     stream = StringIO()
     shown, clock = progress(stream)
-    run(shown, clock, 100, each=50)
+    run(shown, clock, 20, each=50)
+    assert stream.getvalue() == ""
+    run(shown, clock, 80, each=50)
     shown.end()
     lines = stream.getvalue().splitlines()
 
-    assert len(lines) == 3
-    assert all(line.startswith("corelib: delivering to host: ") for line in lines)
+    assert len(lines) == 2
+    assert all(line.endswith(", to host") for line in lines)
     assert "\r" not in stream.getvalue()
 
 
@@ -120,10 +123,10 @@ def test_what_is_not_known_is_not_said() -> None:
     shown, clock = progress(terminal)
     clock.now += 1
     shown.show([at(0)])
-    assert terminal.visible == "corelib: delivering to host: 10,000 records left, 0 records/s"
+    assert terminal.visible == "corelib: 10,000 rows left, no answer just now, to host"
     clock.now += 1
     shown.show([at(10_000)])
-    assert terminal.visible == "corelib: delivered; waiting for the last answer"
+    assert terminal.visible == "corelib: all rows delivered, waiting for the last answer of host"
 
 
 def test_several_transports_are_one_line() -> None:
@@ -133,7 +136,8 @@ def test_several_transports_are_one_line() -> None:
     clock.now += 1
     shown.show([at(5_000, place="one"), at(9_000, place="two"), at(10_000, place="three")])
 
-    assert terminal.visible.startswith("corelib: delivering to one, two: 6,000 records (600.0 kB) left")
+    assert terminal.visible.startswith("corelib: 6,000 rows (600.0 kB) left, ")
+    assert terminal.visible.endswith(", to one, two")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_a_narrow_terminal_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> No
     shown, clock = progress(terminal)
     run(shown, clock, 5)
 
-    assert len(terminal.visible) <= 39
+    assert len(terminal.visible) <= 37, "room for the ^C that a terminal shows"
 
 
 class Broken(StringIO):
@@ -198,13 +202,44 @@ def test_couriers_are_watched() -> None:
 
     class Someone:
         place = "host"
-        ledger = Ledger(accepted=60, delivered=40, pending=10, reasons={"no": 10})
+        ledger = Ledger(
+            accepted=70,
+            delivered=50,
+            pending=10,
+            reasons={"no": 10},
+            rows=RowCount(delivered=40, reasons={"no": 10}),
+        )
         settled_bytes = 5_000
 
     terminal = Terminal()
     shown, clock = progress(terminal)
-    look = shown.watch([Someone(), Someone()], 70)  # type: ignore[list-item]
+    look = shown.watch([(Someone(), 70), (Someone(), 70)])  # type: ignore[list-item]
     clock.now += 1
     look()
 
-    assert terminal.visible.startswith("corelib: delivering to host: 40 records (4.0 kB) left")
+    assert terminal.visible.startswith("corelib: 40 rows (4.0 kB) left")
+
+
+def test_the_line_makes_way_for_messages() -> None:
+    """A message stands on a line of its own, with nothing of the progress before or behind it; that comes again."""
+    terminal = Terminal()
+    shown, clock = progress(terminal)
+    report = Report("corelib", stream=terminal)
+    report.make_way = shown.end
+    run(shown, clock, 5)
+    report.warn("hello")
+    assert terminal.visible.endswith("corelib: WARNING hello")
+    assert terminal.getvalue().endswith("\rcorelib: WARNING hello\n")
+    run(shown, clock, 1)
+    assert "rows" in terminal.getvalue().rpartition("\n")[2]
+
+
+def test_a_ctrl_c_leaves_nothing_behind_the_line() -> None:
+    """What a terminal echoes of a Ctrl-C stands behind the line and within its columns, and goes with it."""
+    terminal = Terminal()
+    shown, clock = progress(terminal)
+    run(shown, clock, 5)
+    terminal.write("^C")
+    shown.end()
+
+    assert terminal.visible == ""
