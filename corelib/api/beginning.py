@@ -230,9 +230,11 @@ def _start(
         undo.callback(detach_log, report)
         attach_log(report, made.paths)
 
-    def ended(run: Run, exit_code: int | None) -> None:
+    def recorded(exit_code: int | None) -> None:
         for warning in driver.run_finished(exit_code):
             report.warn(warning)
+
+    def ended(run: Run, exit_code: int | None) -> None:
         beginning.session.ended(run)
         ending = run.state if exit_code is not None else "ended by SystemExit"
         report.say(f"run {run.id} {ending}: {run.receipt}")
@@ -243,6 +245,7 @@ def _start(
         journal=journal,
         report=report,
         on_end=ended,
+        on_recorded=recorded,
         read_text=beginning.read_config_file,
     )
     if start is not None and destination.carriers:
