@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from attrs import field, frozen
 
 from corelib.pure.metrics import MetricDefinition
+from corelib.pure.parts import Base, base_of, with_base
 from corelib.pure.records import RunStart
 from corelib.pure.replay import Replay
 from transports.wandb_config import ClientFacts, wrapped_config, yaml_text
@@ -106,7 +107,10 @@ def description(
     told = replay if replay.start is not None else None
     tags = told.tags if told else start.tags
     config = wrapped_config(
-        told.config if told else start.config, definitions, settings.client, resumed=start.resumed
+        _noted(told.config if told else start.config, start),
+        definitions,
+        settings.client,
+        resumed=start.resumed,
     )
     variables = {
         "groupName": start.group,
@@ -122,6 +126,13 @@ def description(
         "tags": list(tags) if tags or start.tags or start.resumed else None,
     }
     return {name: value for name, value in variables.items() if value is not None}
+
+
+def _noted(config: Mapping[str, Any], start: RunStart) -> Mapping[str, Any]:
+    """Return a config with a note where the run begins, for those who deliver it once more without knowing."""
+    if start.resumed or start.writer is None or base_of(config, start.writer) is not None:
+        return config
+    return with_base(config, start.writer, Base(step=start.starting_step, runtime=start.runtime_offset))
 
 
 def documents(

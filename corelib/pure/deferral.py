@@ -3,8 +3,8 @@
 Law: a run that was recorded while no server was asked keeps the words of its call in `RunStart.deferred`, and what the
 server knows when the run is delivered decides as the table of `corelib.pure.resume_table` does. Under `allow` and
 `auto` it goes on behind what is there (R5, R23), as every part does that continues another one; under `never` it is
-refused (R15); else it is new. Nothing stored is overwritten over a decision that nobody could take, and a part whose
-beginning is not there waits for it.
+refused (R15), without `resume=` it takes the place of what is there (R2); else it is new. Nothing stored is overwritten
+over a decision that nobody could take, and a part whose beginning is not there waits for it.
 
 A run that goes on keeps its records and their numbers. Its steps and its runtime are moved behind what is there; its
 config and its summary are laid over what is stored. Where it begins is noted in the stored config, as
@@ -44,6 +44,7 @@ class Continuation:
 
     Args:
         resumed: there is something that it goes on behind.
+        repeats: some of it was delivered before.
         step_shift: how many steps its own are moved on.
         runtime_shift: how many seconds its own runtime is moved on.
         config, summary: what is stored; the run's own values are laid over it.
@@ -51,6 +52,7 @@ class Continuation:
     """
 
     resumed: bool = True
+    repeats: bool = False
     step_shift: int = 0
     runtime_shift: float = 0.0
     config: Mapping[str, Any] = field(factory=dict)
@@ -77,7 +79,8 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         if answer.kind == "refused":
             return Rejected(reason=reason)
         return Retry(reason=reason, after=answer.after if answer.retry else ASK_AGAIN_S)
-    if isinstance(answer, Unreadable):
+    replaces = start.deferred is None and not start.resumed
+    if isinstance(answer, Unreadable) and not replaces:
         return Rejected(
             reason=f"what is stored of run {run_id} cannot be understood ({_trimmed(answer.reason)}), and nothing was "
             "changed there; `corelib sync --id` delivers under another id"
@@ -86,6 +89,10 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         return _first(start, run_id)
     remote = answer.remote
     noted = base_of(remote.config, start.writer)
+    if replaces and noted is None:
+        return Continuation(
+            resumed=False, config=_noted(with_bases_of({}, remote.config), start, _begins(start))
+        )
     if start.deferred == "never" and not start.resumed and noted is None:
         where = f" ({answer.remote.where})" if answer.remote.where else ""
         return Rejected(
@@ -99,6 +106,7 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         runtime=max(runtime_offset(remote), start.runtime_offset),
     )
     return Continuation(
+        repeats=noted is not None,
         step_shift=max(base.step - start.starting_step, 0),
         runtime_shift=max(base.runtime - start.runtime_offset, 0.0),
         config=_noted(remote.config, start, base),
@@ -120,8 +128,11 @@ def _first(start: RunStart, run_id: str) -> Verdict:
         )
     if start.writer is None:
         return None
-    base = Base(step=start.starting_step, runtime=start.runtime_offset)
-    return Continuation(resumed=False, config=_noted({}, start, base))
+    return Continuation(resumed=False, config=_noted({}, start, _begins(start)))
+
+
+def _begins(start: RunStart) -> Base:
+    return Base(step=start.starting_step, runtime=start.runtime_offset)
 
 
 def _noted(config: Mapping[str, Any], start: RunStart, base: Base) -> Mapping[str, Any]:

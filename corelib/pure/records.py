@@ -58,7 +58,7 @@ class RunStart:
     `deferred` is the `resume=` of a call of which something is left to decide when the run is delivered, as
     `corelib.pure.deferral` does; None: nothing is. `host` and `writer` are those of the header, for those who get no
     header. `commit` and `remote` (without credentials) are of the git repository that the program lies in, and
-    `code_path` is its path there.
+    `code_path` is its path there. `ignored` are patterns of saved files that are not to be delivered.
     """
 
     seq: int
@@ -86,6 +86,7 @@ class RunStart:
     remote: str | None = None
     code_path: str | None = None
     writer: str | None = None
+    ignored: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

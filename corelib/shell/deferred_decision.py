@@ -26,11 +26,13 @@ class DeferredDecision:
         calls: the transport. One that cannot start a run, as a copy on disk, is no server, and is not asked.
         run: the address of the run there.
         start: how the run was recorded to begin.
+        may_repeat: what is to be delivered may be there already, in part or whole.
     """
 
-    def __init__(self, calls: TransportCalls, run: RunRef, start: RunStart) -> None:
+    def __init__(self, calls: TransportCalls, run: RunRef, start: RunStart, *, may_repeat: bool) -> None:
         declared = calls.capabilities
-        self.is_open = start.deferred is not None and declared.lookup and declared.create
+        is_asked = declared.lookup and declared.create
+        self.is_open = is_asked and (start.deferred is not None or may_repeat)
         self.continuation: Continuation | None = None
         self._calls = calls
         self._run = run
@@ -53,7 +55,7 @@ class DeferredDecision:
         if isinstance(verdict, (Retry, Rejected)):
             return verdict
         self.is_open, self.continuation = False, verdict
-        if verdict is not None and verdict.resumed and not self._start.resumed:
+        if verdict is not None and verdict.resumed and not verdict.repeats and not self._start.resumed:
             self._calls.tell(
                 f"run {self._run.run_id} exists and was recorded with resume={self._start.deferred!r}, so it goes on "
                 f"there at step {self.start.starting_step}."

@@ -99,6 +99,7 @@ class Delivery:
         dead_letters: where refused records are kept; None: nowhere.
         observer: hears what happens.
         before: has delivered what comes before this run; it returns why that is not done yet.
+        may_repeat: without a cursor, somebody may have delivered the run before, from here or from a copy.
 
     Raises:
         UsageError: the transport declares bounds with which nothing could be delivered.
@@ -119,13 +120,14 @@ class Delivery:
         dead_letters: DeadLetters | None = None,
         observer: Observer | None = None,
         before: Callable[[Delivery], Retry | None] | None = None,
+        may_repeat: bool = False,
     ) -> None:
         self.name = name
         self.world = World() if world is None else world
         self._calls = TransportCalls(transport, name=name, report=report, world=self.world)
         self._source = source
         self._run = run
-        self._decision = DeferredDecision(self._calls, run, start)
+        self._decision = DeferredDecision(self._calls, run, start, may_repeat=may_repeat)
         self._policy = policy_for(transport.capabilities) if policy is None else policy
         self._state = delivery.begin(self._policy)
         self._keeper = (

@@ -123,6 +123,7 @@ class Predecessors:
             world=later.world,
             cursor=CursorFile(directory, self._cursor_name),
             dead_letters=DeadLetters(directory, self._cursor_name, run.run_id),
+            may_repeat=True,
         )
 
 

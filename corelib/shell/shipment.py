@@ -95,7 +95,7 @@ class Destination(NamedTuple):
             AuthenticationError: there is no key for the server.
             MissingDependency: its code needs a package that is not installed.
         """
-        ignored = dict.fromkeys((*getattr(part.start, "ignored", ()), *self.server.ignored))
+        ignored = dict.fromkeys((*(part.start.ignored if part.start else ()), *self.server.ignored))
         address = evolve(self.server, wandb_dir=str(part.directory.parent), ignored=tuple(ignored))
         return load_transport(self.spec, address)
 
@@ -197,6 +197,7 @@ class Shipment:
             report=tell,
             cursor=self.cursor,
             dead_letters=self._letters(),
+            may_repeat=True,
         )
 
     def _letters(self) -> DeadLetters | None:

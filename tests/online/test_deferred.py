@@ -90,15 +90,15 @@ def forget_cursors(root: Path) -> None:
         path.unlink()
 
 
-@pytest.mark.parametrize("is_there", [False, True], ids=["new", "stored"])
+@pytest.mark.parametrize(("policy", "is_there"), [(None, False), ("allow", False), ("allow", True)])
 def test_who_has_lost_the_cursor_repeats_what_it_did(
-    server: WandbServer, tmp_path: Path, is_there: bool
+    server: WandbServer, tmp_path: Path, policy: str | None, is_there: bool
 ) -> None:
     """A lost cursor, and a copy of the directory that was made before: the same lines come again, and no others."""
     server.allow("offset-back")
     if is_there:
         seed(server)
-    record(resume="allow")
+    record(resume=policy)
     record(resume="allow")
     copy = tmp_path / "copy"
     shutil.copytree("wandb", copy / "wandb", symlinks=True)
@@ -143,6 +143,24 @@ def test_a_resumed_run_whose_cursor_is_lost_doubles_nothing(
     synced(server)
 
     assert steps(server.run("abc")) == [*STORED, (3, 10), (4, 11), (5, 12)]
+
+
+def test_an_online_run_with_a_generated_id_is_repeated_as_well(
+    server: WandbServer, program: Program, tmp_path: Path
+) -> None:
+    """Where neither id nor policy was named, its beginning is noted all the same."""
+    server.allow("offset-back")
+    with program.init(settings={"x_push_interval": 0.1}) as first:
+        first.log({"loss": 10})
+    with program.init(id=first.id, resume="must", settings={"x_push_interval": 0.1}) as run:
+        run.log({"loss": 11})
+    forget_cursors(tmp_path)
+
+    synced(server)
+    synced(server)
+
+    assert steps(server.run(first.id)) == [(0, 10), (1, 11)]
+    assert "overwritten" not in program.stderr()
 
 
 def test_a_run_that_is_new_at_the_server_begins_at_step_0(server: WandbServer) -> None:

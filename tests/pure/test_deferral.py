@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from corelib.pure.deferral import ASK_AGAIN_S, Continuation, continued, decide
 from corelib.pure.outcomes import Rejected, Retry
-from corelib.pure.parts import base_of
+from corelib.pure.parts import Base, base_of, with_base
 from corelib.pure.records import Exit, Row, RunStart
 from corelib.pure.remote import (
     Absent,
@@ -153,6 +153,30 @@ def test_the_table_decides(policy: Any, known: Any) -> None:
     outcome = row_for("online", policy, "explicit", known, force=False).outcome
     expected = {"new": type(None), "resumed": Continuation, "refuse": Rejected}[outcome]
     assert type(verdict) is expected
+
+
+@pytest.mark.parametrize(
+    "answer", [Started(FOUND), Unreadable("torn"), Absent()], ids=lambda one: type(one).__name__
+)
+def test_without_resume_a_run_takes_the_place_of_what_is_there(answer: Answer) -> None:
+    """As R2 says; and the notes of others who delivered to it are kept, for they may come again."""
+    start = offline(None, writer="w2")
+    if isinstance(answer, Started):
+        config = with_base(answer.remote.config, "w1", Base(history=3))
+        answer = Started(evolve(answer.remote, config=config))
+
+    verdict = decide(start, "abc", answer)
+
+    assert isinstance(verdict, Continuation)
+    begun = continued(start, verdict)
+    assert isinstance(begun, RunStart)
+    assert (begun.resumed, begun.starting_step, begun.summary) == (False, 0, {})
+    assert {key: value for key, value in begun.config.items() if key != "_wandb"} == {"lr": 0.2}
+    assert base_of(begun.config, "w2") == Base()
+    assert base_of(begun.config, "w1") == (Base(history=3) if isinstance(answer, Started) else None)
+    again = decide(start, "abc", Started(evolve(FOUND, config=begun.config)))
+    assert isinstance(again, Continuation)
+    assert (again.resumed, again.repeats, again.step_shift) == (True, True, 0)
 
 
 def test_a_refusal_says_what_to_do() -> None:

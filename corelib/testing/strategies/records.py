@@ -110,6 +110,7 @@ def starts() -> st.SearchStrategy[RunStart]:
         program=_maybe_text,
         sweep_id=st.none() | _names,
         writer=st.none() | _names,
+        ignored=_text_tuples,
         deferred=st.sampled_from((None, "allow", "must", "never", "auto")),
         host=_maybe_text,
         commit=_maybe_text,
