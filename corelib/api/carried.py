@@ -55,6 +55,7 @@ class Carried(NoEffectCalls):
         # Now, because later there may be no file descriptor left to load anything with.
         import corelib.pure.alerts
         import corelib.shell.closing
+        import corelib.shell.interrupt
         import corelib.shell.progress  # noqa: F401
 
     def take_remote(self, remote: RemoteAddress) -> None:

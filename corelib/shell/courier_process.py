@@ -183,16 +183,13 @@ class CourierProcess:
             self._send("detach")
             self._tell(is_lost(self._spec.directory) or self._prospect())
         elif not self.is_drained:
-            self._tell_rest(
-                "not everything is delivered; the rest is in the journal: `corelib sync` delivers it."
-            )
+            self._tell_rest("not everything is delivered: `corelib sync` delivers the rest from the journal.")
 
     def _prospect(self) -> str:
-        if not self._was_heard:
-            return "not everything is delivered, and its courier has not begun yet: `corelib sync` delivers the rest."
+        how = "it goes on in the background" if self._was_heard else "its courier is only just being started"
         return (
-            f"not everything is delivered yet; it goes on in the background, to {self.place}. `corelib ls` shows how "
-            "far it is, and `corelib sync` delivers what is left if this machine goes down."
+            f"not everything is delivered yet; {how}, to {self.place}. `corelib ls` shows how far it is, and "
+            "`corelib sync` delivers what is left if this machine goes down."
         )
 
     def close(self, timeout: float) -> Ledger:

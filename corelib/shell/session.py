@@ -98,7 +98,8 @@ class Session:
         for run in runs:
             run.end_with_process(code, watch.leave_status)
         # Every end is on disk by now; the waiting is for all of them at once.
-        runs[0].close_with(runs[1:])
+        if runs:
+            runs[0].close_with(runs[1:])
 
     def _after_fork_in_child(self) -> None:
         # The child may go on to log into the current run, and its `init()` makes a run of its own: none is active.

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import corelib
-from tests.online.conftest import Program
+from tests.online.conftest import Program, wait_for
+from tests.online.processes import courier_pids
 from tests.servers.black_hole import black_hole
 from tests.servers.state import RunState, World
 from transports.memory import MemoryTransport
@@ -23,7 +24,7 @@ _SCRIPT_S = 60
 DELIVERIES = pytest.mark.parametrize("delivery", ["thread", "process"])
 
 
-def started(program: Program, body: str) -> subprocess.Popen[str]:
+def started(program: Program, body: str, stdin: int | None = None) -> subprocess.Popen[str]:
     """Start a program of its own that has begun run "abc" with a courier process, and does `body`."""
     script = textwrap.dedent(
         """
@@ -39,7 +40,12 @@ def started(program: Program, body: str) -> subprocess.Popen[str]:
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     return subprocess.Popen(
-        [sys.executable, "-c", script], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        env=environ,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -228,6 +234,111 @@ def test_the_end_of_a_program_is_told(program: Program, body: str, exit_code: in
     program.server.wait_until(is_complete, timeout_s=_SCRIPT_S)
     stored = program.server.run("abc")
     assert (stored.steps, stored.exit_code) == ([0], exit_code), shown
+
+
+@pytest.mark.parametrize(("exit_code", "told"), [(3, {3, 1}), (0, {0, 1})])
+def test_a_thread_tells_the_end_of_a_program_without_waiting_for_it(
+    program: Program, exit_code: int, told: set[int]
+) -> None:
+    """A code that Python hides before 3.12 is told as a failure: nobody will be there to tell it later."""
+    _, shown = ran(
+        program,
+        f"""
+        run.finish()
+        run = corelib.init(
+            project="p", id="thread", settings={{"delivery": "thread", "finish_timeout": {10 * _SCRIPT_S}}}
+        )
+        run.log({{"loss": 1}})
+        sys.exit({exit_code})
+        """,
+    )
+    stored = program.server.run("thread")
+    assert (stored.steps, stored.complete) == ([0], True), shown
+    assert stored.exit_code in told
+
+
+@pytest.mark.parametrize("ends", ["os._exit(3)", "sys.exit(5)"], ids=["crash", "hidden code"])
+def test_a_child_that_outlives_the_program_leaves_the_run_complete(program: Program, ends: str) -> None:
+    """Its rows come by a sync, and behind them the end once more, with the code that it had."""
+    process = started(
+        program,
+        f"""
+        run.log({{"who": "parent"}})
+        if os.fork() == 0:
+            sys.stdin.readline()
+            run.log({{"who": "child"}})
+            print("logged", flush=True)
+            os._exit(0)
+        {ends}
+        """,
+        stdin=subprocess.PIPE,
+    )
+    program.server.wait_until(is_complete, timeout_s=_SCRIPT_S)
+    exit_code = program.server.run("abc").exit_code
+    process.wait()
+    wait_for(lambda: not courier_pids("abc"), "the courier is gone")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "logged\n"
+    process.communicate()
+    (directory,) = Path("wandb").glob("run-*-abc")
+    corelib.setup({"base_url": program.server.url, "api_key": program.server.key})
+    (result,) = corelib.sync([directory])
+    stored = program.server.run("abc")
+    assert result.ledger.pending == 0
+    assert [row["who"] for row in stored.rows] == ["parent", "child"]
+    assert (stored.complete, stored.exit_code) == (True, exit_code)
+    assert exit_code in {1, 5}
+
+
+@pytest.mark.parametrize("waits", ["time.sleep(600)", "threading.Event().wait()"], ids=["sleep", "lock"])
+def test_a_program_that_waits_is_stopped(program: Program, waits: str) -> None:
+    """Stopped at the server, it is interrupted, whatever its main thread waits in, and ends as by a Ctrl-C."""
+    process = started(
+        program,
+        f"""
+        import threading
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        def log():
+            while True:
+                run.log({{"n": 1}})
+                time.sleep(0.05)
+        threading.Thread(target=log, daemon=True).start()
+        print("logging", flush=True)
+        {waits}
+        """,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "logging\n"
+    program.server.wait_until(lambda world: world.run("abc").rows, timeout_s=_SCRIPT_S)
+    program.server.stop_run("abc")
+    _, shown = process.communicate(timeout=_SCRIPT_S)
+    assert "asks to stop this run: the program is interrupted" in shown
+    assert process.returncode == -signal.SIGINT
+    program.server.wait_until(is_complete, timeout_s=_SCRIPT_S)
+    assert program.server.run("abc").exit_code == 255
+
+
+def test_a_program_that_takes_no_interrupt_is_told_of(program: Program) -> None:
+    """Where a Ctrl-C does nothing, nothing is done, and the user learns that the run was to be stopped."""
+    process = started(
+        program,
+        """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        run.log({"n": 1})
+        while not sys.stdin.readline():
+            pass
+        run.log({"n": 2})
+        """,
+        stdin=subprocess.PIPE,
+    )
+    program.server.wait_until(lambda world: world.run("abc").rows, timeout_s=_SCRIPT_S)
+    program.server.stop_run("abc")
+    _, shown = process.communicate("go on\n", timeout=_SCRIPT_S)
+    assert process.returncode == 0, shown
+    assert program.server.run("abc").exit_code == 0
 
 
 def test_a_killed_program_is_crashed_with_every_row(program: Program) -> None:

@@ -1,4 +1,4 @@
-"""The cursor of a run that was taken for dead and lives: nothing of it is lost, and the account is that of its journal."""
+"""The cursor of a run that was taken for dead and lives: nothing is lost, and the account is that of its journal."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_child_that_outlives_a_crash_is_followed_by_an_end(run: RunOnDisk) -> 
 def test_the_account_is_that_of_the_journal(
     tmp_path_factory: Any, parts: list[tuple[int, int | None]], own: bool
 ) -> None:
-    """However often a run is taken for dead: every record arrives once, and is counted once; an end only if it is one."""
+    """However often a run is taken for dead: every record arrives and is counted once; an end only if it is one."""
     run = RunOnDisk(tmp_path_factory.mktemp("run"), segment_bytes=400)
     transport = MemoryTransport()
     for rows, fate in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +171,105 @@ def test_a_signal_is_known_while_the_system_knows_it(run: RunOnDisk, other: Othe
     assert line.told.asked.wait(LONG_S)
 
     assert eventually(line.lifeline.fate) == 255
+
+
+def knows_exits() -> bool:
+    """Return whether this kernel tells how a process ended when its parent has taken its status."""
+    other = Other("import os; os._exit(3)")
+    process = os.pidfd_open(other.pid)
+    other.end()
+    try:
+        return module._status_of(process) is not None
+    finally:
+        os.close(process)
+
+
+@linux
+def test_a_signal_is_known_whoever_was_first_to_take_the_status(other: Other) -> None:
+    """The parent may have waited for the process before anybody could look; newer kernels remember."""
+    if not knows_exits():
+        pytest.skip("this kernel forgets how a process ended")
+    process = os.pidfd_open(other.pid)
+    assert not module._was_killed(other.pid, process)
+    other.process.kill()
+    other.process.wait()
+
+    assert module._was_killed(other.pid, process)
+    assert not module._was_killed(other.pid), "only the file descriptor knows"
+    os.close(process)
+
+
+@linux
+def test_an_end_of_its_own_is_no_signal() -> None:
+    """A process that ended by itself was not killed, before its status is taken and after."""
+    other = Other("import os; os._exit(3)")
+    process = os.pidfd_open(other.pid)
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    assert not module._was_killed(other.pid, process)
+    other.end()
+
+    assert not module._was_killed(other.pid, process)
+    os.close(process)
+
+
+@linux
+def test_a_kernel_that_does_not_know_is_asked_in_vain(other: Other, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no such question, /proc is what is left."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(25, "Inappropriate ioctl for device")
+
+    monkeypatch.setattr(module.fcntl, "ioctl", refuse)
+    process = os.pidfd_open(other.pid)
+    other.process.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+
+    assert module._was_killed(other.pid, process)
+    os.close(process)
+
+
+@pytest.mark.parametrize("exit_code", [0, 7])
+def test_a_close_may_say_how_the_run_ends(run: RunOnDisk, other: Other, exit_code: int) -> None:
+    """Whatever the journal could still take: the process knew it, and said it, while it was there."""
+    line = Line(run, other.pid)
+    line.writer.send("close", timeout=3.0, exit_code=exit_code)
+    assert line.told.asked.wait(LONG_S)
+
+    assert line.lifeline.fate() == exit_code
+
+
+def test_a_close_that_hides_the_code_says_nothing(run: RunOnDisk, other: Other) -> None:
+    """What nobody knows yet shows when the process is gone."""
+    line = Line(run, other.pid)
+    line.writer.send("close", timeout=3.0, exit_code=None)
+    assert line.told.asked.wait(LONG_S)
+
+    assert line.lifeline.fate() is None
+
+
+def test_a_run_that_never_was_ends_its_courier(
+    run: RunOnDisk, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Withdrawn, it ends at once, and delivers nothing more."""
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    line = Line(run, other.pid)
+    line.writer.send("withdraw")
+
+    assert eventually(lambda: left) == [0]
+    assert line.told.closings == []
+
+
+def test_a_run_whose_directory_is_gone_does_not_hold_its_courier(run: RunOnDisk, other: Other) -> None:
+    """Once the run is over: what is lost comes by no waiting. While the process lives, what it still has is read."""
+    shutil.rmtree(run.directory)
+    line = Line(run, other.pid)
+    assert line.ticks.wait(LONG_S)
+    assert line.told.closings == []
+    line.writer.send("close", timeout=500.0)
+    eventually(lambda: len(line.told.closings) == 2)
+
+    assert line.told.closings == [500.0, module._ORPHANED_S]
 
 
 @pytest.mark.parametrize("status", [0, 5, 255])
