@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from corelib.pure.outcomes import Ledger
 
-__all__ = ["AnyCourier", "Fate", "close_all", "is_lost"]
+__all__ = ["WITHDRAWAL_S", "AnyCourier", "Fate", "close_all", "is_lost"]
 
+WITHDRAWAL_S: Final = 1.0
+"""How long a courier that is withdrawn is waited for: longer only if its transport does not return."""
 _LOOK_EVERY_S: Final = 0.2
 _HIDDEN: Final = 1
 

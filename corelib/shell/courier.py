@@ -12,7 +12,7 @@ from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING, Any
 
 from corelib.pure.outcomes import Ledger
-from corelib.shell.closing import AnyCourier, Fate, close_all, is_lost
+from corelib.shell.closing import WITHDRAWAL_S, AnyCourier, Fate, close_all, is_lost
 from corelib.shell.delivery import Delivery, check_timeout, policy_for
 from corelib.shell.delivery_spec import DeliverySpec, delivery_of
 from corelib.shell.observer import Observer
@@ -38,6 +38,7 @@ class Courier(Delivery):
         self._listener = report
         self._is_withdrawn = False
         self._is_rest_told = False
+        self._thread: Thread | None = None
         self._started = False
         self._pid = os.getpid()
 
@@ -59,9 +60,9 @@ class Courier(Delivery):
     def start(self) -> None:
         """Begin to carry on a thread of its own. Where none can be had, say so: all stays in the journal."""
         self._started = True
-        thread = Thread(target=self.carry, name=f"corelib-courier-{self.name}", daemon=True)
+        self._thread = Thread(target=self.carry, name=f"corelib-courier-{self.name}", daemon=True)
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError as error:
             self.ended.set()
             self._is_rest_told = True
@@ -124,6 +125,8 @@ class Courier(Delivery):
         self._is_withdrawn = True
         self._observer = Observer()
         self.ask_to_close(0.0)
+        if self.is_carrying and self._thread is not None:
+            self._thread.join(WITHDRAWAL_S)
 
     def abandon(self) -> None:
         """Let go, in a forked child, of what belongs to the parent."""

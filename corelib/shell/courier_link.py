@@ -194,6 +194,8 @@ def _wait_for(pid: int) -> int | None:
 
 
 def _is_our_child(pid: int) -> bool:
+    if not hasattr(os, "waitid"):  # as on macOS before Python 3.13
+        return True
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

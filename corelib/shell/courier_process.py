@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from corelib.errors import Error, UsageError
 from corelib.pure.outcomes import Ledger, RemoteAddress
-from corelib.shell.closing import close_all, is_lost
+from corelib.shell.closing import WITHDRAWAL_S, close_all, is_lost
 from corelib.shell.courier_link import CourierLink
 from corelib.shell.courier_messages import read_ledger
 
@@ -91,6 +91,7 @@ class CourierProcess:
         self._is_rest_told = False
         self._told: set[str] = set()
         self._instead: Courier | None = None
+        self._thread: Thread | None = None
         self._started = False
         self._owner = os.getpid()
 
@@ -128,9 +129,9 @@ class CourierProcess:
                 self._fall_back(_reason(error))
                 return
             self._tell_once(f"no process can be started just now ({_reason(error)}); it is tried again.")
-        thread = Thread(target=self._watch, name=f"corelib-courier-{self.name}", daemon=True)
+        self._thread = Thread(target=self._watch, name=f"corelib-courier-{self.name}", daemon=True)
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError as error:
             self._end_link()
             self._over.set()
@@ -215,6 +216,8 @@ class CourierProcess:
             link.kill()
         self._hurry.set()
         self._over.set()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join(WITHDRAWAL_S)
 
     def abandon(self) -> None:
         """Let go in a forked child. A pipe that the child held open would hide the end of this process."""
@@ -222,8 +225,6 @@ class CourierProcess:
             self._link.abandon()
         if self._instead is not None:
             self._instead.abandon()
-
-    # Starting.
 
     def _spawn(self) -> None:
         """Start a courier process and hand it its work.

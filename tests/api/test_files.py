@@ -288,7 +288,7 @@ def test_an_init_that_fails_late_leaves_nothing_behind(
 
     with monkeypatch.context() as patch:
         patch.setattr(step, failing)
-        with pytest.raises((type(error), corelib.JournalError)):
+        with pytest.raises((type(error), corelib.Error)):
             corelib.init(**call)
 
     assert _world() == before

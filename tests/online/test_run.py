@@ -312,7 +312,7 @@ def test_a_program_that_waits_is_stopped(program: Program, waits: str) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "logging\n"
-    program.server.wait_until(lambda world: world.run("abc").rows, timeout_s=_SCRIPT_S)
+    program.server.wait_until(lambda world: bool(world.run("abc").rows), timeout_s=_SCRIPT_S)
     program.server.stop_run("abc")
     _, shown = process.communicate(timeout=_SCRIPT_S)
     assert "asks to stop this run: the program is interrupted" in shown
@@ -334,7 +334,7 @@ def test_a_program_that_takes_no_interrupt_is_told_of(program: Program) -> None:
         """,
         stdin=subprocess.PIPE,
     )
-    program.server.wait_until(lambda world: world.run("abc").rows, timeout_s=_SCRIPT_S)
+    program.server.wait_until(lambda world: bool(world.run("abc").rows), timeout_s=_SCRIPT_S)
     program.server.stop_run("abc")
     _, shown = process.communicate("go on\n", timeout=_SCRIPT_S)
     assert process.returncode == 0, shown

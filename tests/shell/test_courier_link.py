@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from corelib.shell import courier_link
 from corelib.shell.courier_link import CourierLink
-from corelib.shell.spawn import spawn_python
+from corelib.shell.spawn import private_pipe, spawn_python
 from tests.couriers import RunOnDisk, eventually
 
 
@@ -70,14 +71,14 @@ def test_who_never_says_hello_is_ended(
     assert "does not say that it works" in str(link.unfit)
     link.end()
     for pid in map(int, pids.read_text().split()):
-        eventually(lambda pid=pid: not is_running(pid))
+        eventually(partial(is_gone, pid))
 
 
-def is_running(pid: int) -> bool:
+def is_gone(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return True
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_failed_start_leaves_no_file_open(
     run: RunOnDisk, monkeypatch: pytest.MonkeyPatch, fails_at: int
 ) -> None:
     """Where only one of the two pipes can be had, that one is closed again."""
-    real, calls = courier_link.private_pipe, 0
+    real, calls = private_pipe, 0
 
     def pipe() -> tuple[int, int]:
         nonlocal calls

@@ -100,7 +100,7 @@ def test_a_delivery_is_made_from_it(tmp_path: Path) -> None:
 
     assert len(names) == 2
     assert all(name.startswith("cursor-https_x-") for name in names)
-    assert len(records_in(run.mirror)["w1"]) == 5
+    assert [len(records) for records in records_in(run.mirror).values()] == [4, 1], "the end apart"
     assert told == []
     assert not source.is_holding
 

@@ -219,7 +219,7 @@ def test_a_kernel_that_does_not_know_is_asked_in_vain(other: Other, monkeypatch:
     def refuse(*_: object) -> None:
         raise OSError(25, "Inappropriate ioctl for device")
 
-    monkeypatch.setattr(module.fcntl, "ioctl", refuse)
+    monkeypatch.setattr("fcntl.ioctl", refuse)
     process = os.pidfd_open(other.pid)
     other.process.kill()
     os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
