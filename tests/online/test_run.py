@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import corelib
+from corelib.shell.cursor import is_delivering
 from tests.online.conftest import Program, wait_for
-from tests.online.processes import courier_pids
 from tests.servers.black_hole import black_hole
 from tests.servers.state import RunState, World
 from transports.memory import MemoryTransport
@@ -276,14 +276,16 @@ def test_a_child_that_outlives_the_program_leaves_the_run_complete(program: Prog
     program.server.wait_until(is_complete, timeout_s=_SCRIPT_S)
     exit_code = program.server.run("abc").exit_code
     process.wait()
-    wait_for(lambda: not courier_pids("abc"), "the courier is gone")
+    (directory,) = Path("wandb").glob("run-*-abc")
+    (lock,) = directory.glob("cursor-*.lock")
+    name = lock.stem.removeprefix("cursor-")
+    wait_for(lambda: not is_delivering(str(directory), name), "the courier is gone")
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.stdout.readline() == "logged\n"
     process.communicate()
-    (directory,) = Path("wandb").glob("run-*-abc")
     corelib.setup({"base_url": program.server.url, "api_key": program.server.key})
     (result,) = corelib.sync([directory])
     stored = program.server.run("abc")
