@@ -16,7 +16,9 @@ What the core promises to a transport
                 one that calls `open`, before that, where `init()` left something to decide. An object that is
                 given to several runs at a time is called by several such threads.
     order       Records of one writer arrive in journal order, their `seq` growing. Writers of one run are
-                separate sequences and may alternate. `open` is answered for good before the first `deliver`.
+                separate sequences and may alternate. An end that a journal lacks, because its process died,
+                comes as the end of a primary writer of its own; where records follow it after all, so does
+                another end, and `rebuild` leaves it out. `open` is answered for good before the first `deliver`.
                 `heartbeat` comes between batches, never while one is to be repeated.
     bounds      A batch holds 1 to `max_batch_records` records and at most `max_batch_bytes` bytes of encoded
                 payload, unless its first record alone is larger; then it comes alone. One batch is in flight

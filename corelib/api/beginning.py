@@ -32,7 +32,7 @@ from corelib.pure.records import RunStart
 from corelib.pure.repository import UNCATEGORIZED
 from corelib.pure.resume import Decision, Requested, UpsertAnswered
 from corelib.shell.debug_log import attach_log, detach_log
-from corelib.shell.directories import RunDirectory, link, linked, make_run_directory, unlink
+from corelib.shell.directories import RunDirectory, check_room, link, linked, make_run_directory, unlink
 from corelib.shell.drive import ResumeDriver
 from corelib.shell.marker import MarkerFile
 from corelib.shell.repository import checkout_of
@@ -86,7 +86,8 @@ def begin(beginning: Beginning) -> Run:
         return _start(beginning, destination, driver, decision, None, ExitStack())
     driver = _driver(beginning, destination.server)
     mode = "online" if destination.server is not None else "offline"
-    _refuse_what_is_on_its_way(beginning, destination.server)
+    if destination.server is not None:
+        _check_before_the_server_is_told(beginning, destination.server)
     decision = _decided(driver, beginning, mode)
     if decision.deferred:
         destination = destination.offline()
@@ -116,13 +117,23 @@ def _has_backlog(beginning: Beginning, server: Carrier | None, run_id: str) -> b
     return has_backlog(beginning.data_directory, run_id, destination_name(server.spec, server.address))
 
 
-def _refuse_what_is_on_its_way(beginning: Beginning, server: Carrier | None) -> None:
-    """Refuse a new run under an id whose run exists, though the server does not know it yet.
+def _check_before_the_server_is_told(beginning: Beginning, server: Carrier) -> None:
+    """Refuse what would make a run at the server that cannot be, or that is not the first under its id.
 
     Raises:
-        UsageError: it does.
+        UsageError: the run exists, though the server does not know it yet.
+        JournalError: the disk has no room for it.
     """
-    run_id = beginning.settings.run_id
+    run_id, data = beginning.settings.run_id, beginning.data_directory
+    if beginning.settings.resume is None:
+        return
+    try:
+        check_room(data)
+    except OSError as error:
+        raise JournalError(
+            f"No run can be recorded in {data} ({error.strerror or error}): make room there, or give init(dir=…) "
+            "another directory."
+        ) from error
     if beginning.settings.resume == "never" and run_id and _has_backlog(beginning, server, run_id):
         raise UsageError(
             f"resume='never', but run {run_id} exists: this machine has recorded it and not delivered all of it yet. "
@@ -229,6 +240,8 @@ def _start(
         journal, start = _open_journal(plan, made, {**fields, "writer": plan.writer}, undo)
         undo.callback(detach_log, report)
         attach_log(report, made.paths)
+        for warning in (*destination.warnings, *decision.warnings):
+            report.debug(warning)  # it was shown before there was a log
 
     def recorded(exit_code: int | None) -> None:
         for warning in driver.run_finished(exit_code):
@@ -248,7 +261,17 @@ def _start(
         on_recorded=recorded,
         read_text=beginning.read_config_file,
     )
+    if made is not None:
+        latest = latest_run(Path(made.data))
+        undo.callback(_link_back, latest, linked(latest), report)
+        link(latest, made.paths.folder, report.debug)
+        # A reason that was a warning has been read already.
+        reason = "" if decision.reason in decision.warnings else f"{decision.reason} "
+        report.say(f"run {run.id} of project {run.project} ({destination.mode}): {reason}{run.sync_dir}")
+    undo.callback(_withdraw, beginning.session, run, beginning.session.current)
+    beginning.session.started(run, make_current=beginning.make_current)
     if start is not None and destination.carriers:
+        # Last of what can fail: a run that could not begin must not be told of to a server.
         listeners = Listeners(report=report.warn, found=run.take_remote, stopped=run.take_stop)
         couriers = start_couriers(
             destination,
@@ -260,15 +283,6 @@ def _start(
         )
         undo.callback(close_at_once, couriers)
         run.give_couriers(couriers)
-    if made is not None:
-        latest = latest_run(Path(made.data))
-        undo.callback(_link_back, latest, linked(latest), report)
-        link(latest, made.paths.folder, report.debug)
-        # A reason that was a warning has been read already.
-        reason = "" if decision.reason in decision.warnings else f"{decision.reason} "
-        report.say(f"run {run.id} of project {run.project} ({destination.mode}): {reason}{run.sync_dir}")
-    undo.callback(_withdraw, beginning.session, run, beginning.session.current)
-    beginning.session.started(run, make_current=beginning.make_current)
     for warning in driver.run_started():
         report.warn(warning)
     return run
@@ -362,6 +376,7 @@ def _start_fields(
         "program": settings.program,
         "sweep_id": settings.sweep_id,
         "deferred": settings.resume if is_open else None,
+        "ignored": settings.ignore_globs,
         "host": settings.host,
         **checkout_of(settings.program)._asdict(),
     }

@@ -38,12 +38,12 @@ def base_of(config: Mapping[str, Any], writer: str | None) -> Base | None:
     noted = _parts(config).get(writer or "")
     if not isinstance(noted, (list, tuple)) or len(noted) != len(Base._fields):
         return None
-    *counts, runtime = noted
-    if not all(type(count) is int and count >= 0 for count in counts):
+    history, events, console, step, runtime = noted
+    if not all(type(count) is int and count >= 0 for count in (history, events, console, step)):
         return None
     if type(runtime) not in (int, float) or not 0 <= runtime < float("inf"):
         return None
-    return Base(*counts, runtime=float(runtime))
+    return Base(history, events, console, step, float(runtime))
 
 
 def with_base(config: Mapping[str, Any], writer: str, base: Base) -> dict[str, Any]:

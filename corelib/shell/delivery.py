@@ -334,7 +334,7 @@ class Delivery:
         return answered
 
     def _open(self) -> Answered:
-        hindrance = None if self._before is None else self._before(self)
+        hindrance: Retry | Rejected | None = None if self._before is None else self._before(self)
         if hindrance is None and self._decision.is_open:
             hindrance = self._decision.take()
             if hindrance is None and self._keeper is not None:

@@ -348,7 +348,7 @@ def _tally(server: WandbServer, ending: Ending) -> Tally:
     rows = [record for record in written if isinstance(record, Row)]
     accepted = [record.data["number"] for record in rows]
     state = server.run(training.run_id, project="p")
-    there = [row.get("number") for row in state.rows[ending.stored :]]
+    there = [row.get("number", -1) for row in state.rows[ending.stored :]]
     complaints = [
         *ending.complaints,
         *_receipt_complaints(training.receipt, len(accepted), ending.pending),

@@ -113,7 +113,8 @@ def test_a_decision_comes_out_the_same_when_it_is_taken_again(
     again = decide(start, "abc", Started(later))
 
     assert isinstance(again, Continuation)
-    assert (again.step_shift, again.runtime_shift) == (first.step_shift, pytest.approx(first.runtime_shift))
+    assert again.step_shift == first.step_shift
+    assert again.runtime_shift == pytest.approx(first.runtime_shift)
     assert base_of(continued(start, again).config, "w1") == base_of(begun.config, "w1")  # type: ignore[union-attr]
 
 
