@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cases_report import CASES, Report, compare, read_cases, read_explanations
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +42,7 @@ def test_ids_are_unique() -> None:
     assert set(read_explanations().values())
 
 
+@pytest.mark.slow
 def test_contract_is_complete() -> None:
     """Every case of the contract is named by a test or explained, as the command says with its exit code."""
     done = subprocess.run(

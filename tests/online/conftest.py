@@ -71,8 +71,9 @@ class Program:
 
 
 @pytest.fixture
-def server() -> Iterator[WandbServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
     """Give a running server, and fail at the end if a rule of the protocol was broken."""
+    monkeypatch.setattr("transports.wandb_creation._SETTLE_S", 0.02)  # nobody else starts a run here
     with serve() as running:
         yield running
         corelib.finish()

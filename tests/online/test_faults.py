@@ -15,12 +15,32 @@ from tests.online.scenarios import LONG, SCENARIOS, SHORT, play
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="couriers are found in /proc")
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+# One for each kind of trouble; the others are played by .ci/run.
+OFTEN = frozenset(
+    {
+        "server down and back",
+        "answers lost after being applied",
+        "resumed run, courier killed, cursor lost",
+        "training killed",
+        "both killed, sync",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in SCENARIOS],
+)
 def test_no_fault_loses_or_doubles_a_row(name: str, tmp_path: Path) -> None:
     """After a short spell of each fault the server has exactly the accepted rows, and the receipt adds up."""
     tally = play(name, tmp_path, SHORT)
 
     assert tally.is_right, tally
+
+
+def test_what_is_played_often_is_played() -> None:
+    """A scenario that is renamed does not fall out of the ordinary run unseen."""
+    assert SCENARIOS.keys() >= OFTEN
 
 
 @pytest.mark.soak

@@ -352,7 +352,7 @@ def outage(request: pytest.FixtureRequest, program: Program) -> Any:
     """Bring an outage about for everything that the program asks; half a second is the time it has."""
     outage: Outage = request.param
     server = program.server
-    settings: dict[str, Any] = {"init_timeout": 0.5, "finish_timeout": 0, "http_timeout": 0.3}
+    settings: dict[str, Any] = {"init_timeout": 0.15, "finish_timeout": 0, "http_timeout": 0.1}
     if outage.name == "refused":
         server.stop_listening()
     elif outage.name == "no connection":

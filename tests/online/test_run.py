@@ -30,7 +30,7 @@ def started(program: Program, body: str, stdin: int | None = None) -> subprocess
         """
         import os, signal, sys, time
         import corelib
-        run = corelib.init(project="p", id="abc")
+        run = corelib.init(project="p", id="abc", settings={"x_push_interval": 0.2})
         """
     ) + textwrap.dedent(body)
     environ = {
