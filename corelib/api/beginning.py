@@ -114,7 +114,8 @@ def _has_backlog(beginning: Beginning, server: Carrier | None, run_id: str) -> b
     from corelib.shell.predecessors import has_backlog
     from corelib.shell.wiring import destination_name
 
-    return has_backlog(beginning.data_directory, run_id, destination_name(server.spec, server.address))
+    run = _address(beginning.settings, run_id, None)
+    return has_backlog(beginning.data_directory, run, destination_name(server.spec, server.address))
 
 
 def _check_before_the_server_is_told(beginning: Beginning, server: Carrier) -> None:

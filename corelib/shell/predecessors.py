@@ -29,15 +29,16 @@ _CRASHED: Final = 1  # the exit code of a process that died without a word
 _LOOK_AGAIN_S: Final = 1.0
 
 
-def has_backlog(data_directory: str, run_id: str, cursor_name: str) -> bool:
+def has_backlog(data_directory: str, run: RunRef, cursor_name: str) -> bool:
     """Return whether something of this run may still be on its way from this machine to a destination.
 
     Args:
         data_directory: the directory that holds the run directories.
-        run_id: the run.
+        run: the address of the run.
         cursor_name: what the destination's cursor is called.
     """
-    return any(True for _ in _undelivered(Path(data_directory), run_id, cursor_name))
+    address = run.entity, run.project
+    return any(True for _ in _undelivered(Path(data_directory), run.run_id, address, cursor_name))
 
 
 class Predecessors:
@@ -85,16 +86,11 @@ class Predecessors:
 
     def _parts(self) -> Iterator[Part]:
         own = Path(os.path.realpath(self._run.directory or ""))
-        for directory in _undelivered(own.parent, self._run.run_id, self._cursor_name):
-            if directory == own:
+        address = self._start.entity, self._start.project
+        for part in _undelivered(own.parent, self._run.run_id, address, self._cursor_name):
+            if part.directory == own:
                 return
-            try:
-                part = survey(directory)
-            except (JournalError, OSError):
-                continue  # a journal that cannot be read holds nobody up
-            start = part.start
-            if start is not None and start.mode == "online" and _address(start) == _address(self._start):
-                yield part
+            yield part
 
     def _delivery(self, part: Part, later: Delivery) -> Delivery | None:
         header, start = part.header, part.start
@@ -133,18 +129,24 @@ def _fate(part: Part) -> int | None:
     return _CRASHED if part.exit_code is None else part.exit_code
 
 
-def _address(start: RunStart) -> tuple[str | None, str]:
-    return start.entity, start.project
-
-
-def _undelivered(root: Path, run_id: str, cursor_name: str) -> Iterator[Path]:
-    """Yield the directories of a run whose end was not delivered, oldest first; nothing of a journal is read."""
+def _undelivered(
+    root: Path, run_id: str, address: tuple[str | None, str], cursor_name: str
+) -> Iterator[Part]:
+    """Yield the parts of a run whose end was not delivered, oldest first; no journal of another run is read."""
     for directory in run_directories(root):
         name = parse_folder_name(directory.name)
-        if name is not None and name.names(run_id) and name.run_mode == "run":
-            try:
-                cursor = CursorFile(str(directory), cursor_name).read(run_id)
-            except JournalError:
-                cursor = None  # it is delivered anew
-            if cursor is None or not cursor.exited:
-                yield directory
+        if name is None or not name.names(run_id) or name.run_mode != "run":
+            continue
+        try:
+            cursor = CursorFile(str(directory), cursor_name).read(run_id)
+        except JournalError:
+            cursor = None  # it is delivered anew
+        if cursor is not None and cursor.exited:
+            continue
+        try:
+            part = survey(directory)
+        except (JournalError, OSError):
+            continue  # a journal that cannot be read holds nobody up
+        start = part.start
+        if start is not None and start.mode == "online" and (start.entity, start.project) == address:
+            yield part

@@ -118,8 +118,10 @@ def test_earlier_parts_come_first(parts: Parts) -> None:
 
     assert server.rows == [1, 2, 3, 4, 5]
     assert delivery.is_drained
-    assert not has_backlog(str(parts.root), "abc", "s")
-    assert has_backlog(str(parts.root), "abc", "another destination")
+    run = RunRef(run_id="abc", project="p")
+    assert not has_backlog(str(parts.root), run, "s")
+    assert has_backlog(str(parts.root), run, "another destination")
+    assert not has_backlog(str(parts.root), evolve(run, project="another"), "another destination")
 
 
 def test_a_later_part_waits(parts: Parts) -> None:
