@@ -452,7 +452,8 @@ def test_a_run_that_is_stopped_interrupts_the_program(program: Program) -> None:
     assert "asks to stop this run" in program.stderr()
     stored = program.server.run("abc")
     assert (stored.complete, stored.exit_code) == (True, 255)
-    assert len(stored.rows) == run.receipt.accepted
+    # The call that was cut off is none that was accepted, and may have got its row through all the same.
+    assert len(stored.rows) - run.receipt.accepted in (0, 1)
 
 
 def test_a_run_that_is_not_stoppable_goes_on(program: Program) -> None:
