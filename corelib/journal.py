@@ -229,7 +229,9 @@ class JournalWriter:
         In one line without a call: no handler comes between the question and the claim, nor with a debugger at work.
         """
         new, old = (seq, fd, number, size), (self._fd, self._segment)
-        self.seq, self._fd, self._segment, self._size = new if self.seq < seq else (self.seq, *old, self._size)  # fmt: skip
+        # fmt: off
+        self.seq, self._fd, self._segment, self._size = new if self.seq < seq else (self.seq, *old, self._size)
+        # fmt: on
         return self._fd == fd
 
     def _header(self, seq: int, number: int, now: float) -> Header:

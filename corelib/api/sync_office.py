@@ -28,6 +28,7 @@ from corelib.api.sync_reasons import (
     superseded,
 )
 from corelib.api.sync_selection import Chain
+from corelib.api.sync_turns import has_begun, hindrance
 from corelib.api.sync_values import SyncInterrupted, SyncProgress, SyncRequest, SyncResult
 from corelib.ports import Transport
 from corelib.pure.outcomes import Ledger
@@ -136,6 +137,8 @@ class Office:
         self._accounts: dict[tuple[int, str], Account] = {}
         self._errors: dict[int, BaseException] = {}
         self._hopeless: set[int] = set()
+        self._repeated: set[int] = set()
+        self._repeating: set[int] = set()
         self._stopped = False
 
     def deliver(self, jobs: Sequence[Job]) -> list[SyncResult]:
@@ -207,13 +210,20 @@ class Office:
 
     def _deliver(self, number: int, job: Job) -> None:
         waits_for: Part | None = None
-        before: Part | None = None
-        for part in job.chain.parts:
-            begins = before is None or before.is_lost
-            account = self._part(job, part, waits_for=waits_for, begins=begins)
+        parts = job.chain.parts
+        # What a part continues stands before it; where that is lost, or there is nothing, the part begins.
+        heads = [id(part) for place, part in enumerate(parts) if not place or parts[place - 1].is_lost]
+        # What has begun to arrive first: it goes on where it began, and the others behind it.
+        turns = sorted(
+            parts, key=lambda part: not (job.destination.is_server and has_begun(part, job.destination))
+        )
+        for part in turns:
+            again = number in self._repeated
+            account = self._part(job, part, waits_for=waits_for, begins=id(part) in heads, again=again)
             self._accounts[number, str(part.directory)] = account
             waits_for = waits_for or (part if account.holds_up else None)
-            before = part
+            if id(part) in self._repeating:
+                self._repeated.add(number)
 
     def _result(self, number: int, job: Job) -> SyncResult:
         chain, destination = job
@@ -244,7 +254,7 @@ class Office:
 
     # --------------------------------------------------------------------------------------------------- one part
 
-    def _part(self, job: Job, part: Part, *, waits_for: Part | None, begins: bool) -> Account:
+    def _part(self, job: Job, part: Part, *, waits_for: Part | None, begins: bool, again: bool) -> Account:
         """Deliver one part; return its account, and why something of it is pending.
 
         Args:
@@ -252,6 +262,7 @@ class Office:
             part: the part.
             waits_for: something before it that is pending, so that its turn has not come.
             begins: what it continues, if anything, is not delivered with it.
+            again: what comes before it was delivered once more, so that its own last word is to be said again.
         """
         destination = job.destination
         # Whether a server has a key, and answers, does not matter where nothing is to be sent.
@@ -279,6 +290,12 @@ class Office:
         cursor = shipment.cursor
         if is_server and shipment.must_be_remembered and cursor is not None and cursor.place is None:
             return recorded(part, destination, forgetful(part), holds_up=True)
+        if is_server:
+            if again and not part.is_running:
+                shipment.forget()
+            why = hindrance(shipment, destination)
+            if why is not None:
+                return recorded(part, destination, why, holds_up=True)
         return self._carry(shipment, transport, destination)
 
     def _carry(self, shipment: Shipment, transport: Transport, destination: Destination) -> Account:
@@ -297,6 +314,8 @@ class Office:
         finally:
             with self._lock:
                 self._under_way.remove(one)
+        if delivery.has_repeated:
+            self._repeating.add(id(shipment.part))
         ledger = delivery.ledger
         if one.is_enough:
             ledger = ledger.without_pending()  # what the program has written meanwhile is for the next sync

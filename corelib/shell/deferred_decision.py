@@ -34,6 +34,8 @@ class DeferredDecision:
         is_asked = declared.lookup and declared.create
         self.is_open = is_asked and (start.deferred is not None or may_repeat)
         self.continuation: Continuation | None = None
+        self.has_repeated = False
+        """Whether it turned out just now that somebody has delivered the run before."""
         self._calls = calls
         self._run = run
         self._start = start
@@ -55,10 +57,13 @@ class DeferredDecision:
         if isinstance(verdict, (Retry, Rejected)):
             return verdict
         self.is_open, self.continuation = False, verdict
-        if verdict is not None and verdict.resumed and not verdict.repeats and not self._start.resumed:
+        self.has_repeated = verdict is not None and verdict.repeats
+        if verdict is None or not verdict.resumed or verdict.repeats:
+            return None
+        if verdict.step_shift or not self._start.resumed:
             self._calls.tell(
                 f"run {self._run.run_id} exists and was recorded with resume={self._start.deferred!r}, so it goes on "
-                f"there at step {self.start.starting_step}."
+                f"there at step {self.start.starting_step}: its steps are moved on by {verdict.step_shift}."
             )
         return None
 

@@ -162,6 +162,11 @@ class Delivery:
         return delivery.is_drained(self._state)
 
     @property
+    def has_repeated(self) -> bool:
+        """Whether the run had been delivered before, by somebody whose cursor is not known here."""
+        return self._decision.has_repeated
+
+    @property
     def is_refused(self) -> bool:
         """Whether the backend refuses the whole run for good."""
         return self._state.refusal is not None

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from corelib.errors import JournalError
 from corelib.ports import Address, RunRef, Transport
+from corelib.pure.cursor import Cursor
 from corelib.pure.key_scope import is_server
 from corelib.pure.outcomes import Ledger
 from corelib.pure.records import Header, RunStart
@@ -25,9 +26,11 @@ from corelib.shell.readdressed import Readdressed, start_at
 from corelib.shell.source import CompletedSource, ResumableSource
 from corelib.shell.survey import Part, lost_records
 from corelib.shell.wiring import destination_name, load_transport, transport_name
+from corelib.tail import Position, Tail
 
 __all__ = ["Destination", "NewAddress", "Shipment", "accounted"]
 
+_AT_ONCE: Final = 1000
 _CRASHED: Final = 1  # the exit code of a process that died without a word
 
 
@@ -144,15 +147,61 @@ class Shipment:
         start = self._start
         return start.resumed or start.previous is not None or start.deferred is not None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether something of it has been answered for good."""
+        cursor = self._read()
+        return cursor is not None and bool(cursor.settled)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has been answered for good, as far as it can be read, its end included."""
+        cursor = self._read()
+        return cursor is not None and cursor.exited and not self._behind(cursor)
+
     def recorded(self) -> Ledger:
         """Return the account of earlier deliveries; all else is pending."""
-        try:
-            cursor = None if self.cursor is None else self.cursor.read(self.run.run_id)
-        except JournalError:  # a delivery begins anew then
-            cursor = None
+        cursor = self._read()
         if cursor is None:
             return Ledger().including(self.written)
-        return accounted(self.part, cursor.ledger, is_complete=cursor.exited)
+        if not cursor.exited:
+            return accounted(self.part, cursor.ledger, is_complete=False)
+        # Behind the end there may be more, from a forked child that has outlived the run.
+        ledger = cursor.ledger
+        found = accounted(self.part, ledger, is_complete=True)
+        return found.including(ledger.accepted + self._behind(cursor))
+
+    def forget(self) -> None:
+        """Have it delivered anew, as far as that is up to us.
+
+        Raises:
+            OSError: what is remembered of it cannot be removed.
+        """
+        if self.cursor is not None:
+            self.cursor.forget()
+
+    def _read(self) -> Cursor | None:
+        try:
+            return None if self.cursor is None else self.cursor.read(self.run.run_id)
+        except JournalError:  # a delivery begins anew then
+            return None
+
+    def _behind(self, cursor: Cursor) -> int:
+        """Return how many records stand behind a cursor."""
+        tail = Tail(self.part.directory / "journal")
+        try:
+            tail.seek({writer: Position(*place) for writer, place in cursor.positions.items()})
+            count = 0
+            while found := tail.poll(_AT_ONCE):
+                count += sum(
+                    type(record) is not Header and record.seq > cursor.settled.get(writer, -1)
+                    for writer, record, _ in found
+                )
+            return count
+        except OSError:
+            return 0
+        finally:
+            tail.close()
 
     def refusal(self) -> str | None:
         """Return why the destination has refused the whole run for good, if it has; the next sync asks again."""

@@ -1,0 +1,92 @@
+"""Parts of one run that are synced in another order than they arrived: none comes to stand where another one is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import corelib
+from corelib import Run
+from corelib.api.syncing import SyncResult
+from corelib.journal import JournalWriter
+from corelib.pure.records import Row
+from tests.online.conftest import Program
+from tests.servers.wandb_server import WandbServer
+
+QUICK: dict[str, Any] = {"x_push_interval": 0.1}
+
+
+def logged(run: Run, *values: int) -> Path:
+    for value in values:
+        run.log({"x": value})
+    return Path(run.sync_dir)
+
+
+def synced(server: WandbServer) -> SyncResult:
+    corelib.setup(settings={"base_url": server.url, "api_key": server.key})
+    (result,) = corelib.sync(everything=True, patience_s=30.0)
+    return result
+
+
+def values(server: WandbServer) -> list[int]:
+    return [row["x"] for row in server.run("abc").rows]
+
+
+def test_what_has_not_begun_waits_for_what_has(server: WandbServer, program: Program) -> None:
+    """A part that was recorded offline does not get between the rows of one that is arriving just now."""
+    with program.init(id="abc", settings=QUICK) as first:
+        logged(first, 0, 1)
+    with corelib.init(project="p", id="abc", resume="allow", mode="offline") as second:
+        logged(second, 2, 3)
+    with program.init(id="abc", resume="allow", settings=QUICK) as third:
+        logged(third, 4)
+        server.wait_until(lambda world: len(world.run("abc").rows) == 3)
+
+        waiting = synced(server)
+
+        assert waiting.ledger.pending > 0
+        assert Path(third.sync_dir).name in waiting.reason
+        logged(third, 5)
+    assert values(server) == [0, 1, 4, 5]
+
+    assert synced(server).outcome == "delivered"
+    assert values(server) == [0, 1, 4, 5, 2, 3]
+    assert [row["_step"] for row in server.run("abc").rows] == list(range(6))
+
+
+def test_what_comes_after_a_later_part_has_begun_has_no_place(server: WandbServer, program: Program) -> None:
+    """Rows of a child that outlives its run are kept here and named, once another part stands behind that run."""
+    with program.init(id="abc", settings=QUICK) as first:
+        directory = logged(first, 0, 1)
+    child = JournalWriter(
+        directory / "journal", run_id="abc", writer="child", start_time=1.0, now=1.0, host="h", primary=False
+    )
+    child.append(Row, time=time.time(), step=None, data={"x": 99})
+    child.close()
+    with program.init(id="abc", resume="must", settings=QUICK) as second:
+        logged(second, 2, 3)
+
+    late = synced(server)
+
+    assert (late.ledger.pending, late.outcome) == (1, "pending")
+    assert "--id" in late.reason
+    assert values(server) == [0, 1, 2, 3]
+
+
+def test_a_part_that_is_repeated_does_not_have_the_last_word(server: WandbServer, program: Program) -> None:
+    """A part whose cursor is lost is delivered once more, and so is all behind it: the last word stays theirs."""
+    server.allow("offset-back")
+    with program.init(id="abc", config={"lr": 1}, settings=QUICK) as first:
+        directory = logged(first, 0, 1)
+        first.finish(1)
+    with program.init(id="abc", resume="must", config={"lr": 2}, settings=QUICK) as second:
+        logged(second, 2, 3)
+    (cursor,) = directory.glob("cursor-*.json")
+    cursor.unlink()
+
+    synced(server)
+
+    run = server.run("abc")
+    assert values(server) == [0, 1, 2, 3]
+    assert (run.summary["x"], run.exit_code, run.config["lr"]["value"]) == (3, 0, 2)
