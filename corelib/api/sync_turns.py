@@ -22,9 +22,10 @@ __all__ = ["has_begun", "hindrance"]
 
 
 class _Other(NamedTuple):
-    """Another part of the same run: whether all of it is delivered."""
+    """Another part of the same run: whether it has a place there, and whether all of it is delivered."""
 
     part: Part
+    has_begun: bool
     is_delivered: bool
 
 
@@ -43,7 +44,7 @@ def hindrance(shipment: Shipment, destination: Destination) -> str | None:
                 f"{other.part.directory.name} of the same run has begun to arrive, and is to be delivered whole first: "
                 "sync again when it has ended"
             )
-        if shipment.has_begun and _began(other.part) > _began(part):
+        if shipment.has_begun and other.has_begun and _began(other.part) > _began(part):
             return (
                 f"it was recorded after {other.part.directory.name} of the same run began, and has no place before "
                 "that any more; `corelib sync --id` delivers it under another id"
@@ -52,7 +53,7 @@ def hindrance(shipment: Shipment, destination: Destination) -> str | None:
 
 
 def _others(part: Part, destination: Destination) -> Iterator[_Other]:
-    """Yield the other parts of the run in the same directory that have begun to arrive."""
+    """Yield the other parts of the run in the same directory that have begun to arrive, or are about to."""
     start = part.start
     for directory in run_directories(Path(part.directory.parent)):
         name = parse_folder_name(directory.name)
@@ -70,8 +71,9 @@ def _others(part: Part, destination: Destination) -> Iterator[_Other]:
         ):
             continue
         shipment = _shipment(other, destination)
-        if shipment is not None and shipment.has_begun:
-            yield _Other(other, is_delivered=shipment.is_whole)
+        # Who holds the lock may be about to begin.
+        if shipment is not None and (shipment.has_begun or shipment.is_under_way):
+            yield _Other(other, has_begun=shipment.has_begun, is_delivered=shipment.is_whole)
 
 
 def _shipment(part: Part, destination: Destination) -> Shipment | None:

@@ -149,9 +149,8 @@ class Shipment:
 
     @property
     def has_begun(self) -> bool:
-        """Whether something of it has been answered for good."""
-        cursor = self._read()
-        return cursor is not None and bool(cursor.settled)
+        """Whether it is decided where it begins: a delivery leaves a cursor then, before anything arrives."""
+        return self._read() is not None
 
     @property
     def is_whole(self) -> bool:
