@@ -8,8 +8,8 @@ over a decision that nobody could take, and a part whose beginning is not there 
 
 A run that goes on keeps its records and their numbers. Its steps and its runtime are moved behind what is there; its
 config and its summary are laid over what is stored. Where it begins is noted in the stored config, as
-`corelib.pure.parts` says, so the decision comes out the same however often it is taken, by whomever, with a cursor or
-without.
+`corelib.pure.parts` says: as long as that note is there the decision comes out the same however often it is taken, by
+whomever, with a cursor or without.
 """
 
 from __future__ import annotations

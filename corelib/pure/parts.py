@@ -2,7 +2,8 @@
 
 Law: what `with_base` notes, `base_of` finds, also after a backend has stored the config as JSON. The backend is the one
 place that every copy of a run directory meets again, so it alone is asked; what was noted by somebody else and cannot
-be understood counts as not noted.
+be understood counts as not noted. Known limit: a config goes out whole, so whoever sends one without having read the
+stored one takes the notes of others away.
 """
 
 from __future__ import annotations
