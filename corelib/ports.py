@@ -243,7 +243,8 @@ class Address:
 
     `url` is the text itself, a bare name or a URL, without credentials. `wandb_dir` is the absolute path of the
     directory that holds the run directories. Of a server, where one was set: `base_url` is its address, for a
-    text that is a bare name, `app_url` that of its pages for people, and `key` the secret that it wants.
+    text that is a bare name, `app_url` that of its pages for people, and `key` the secret that it wants. `fresh_key`,
+    asked when the server has refused that, returns the one that people have put in its place; None: there is none.
     `timeout_s` is how long one request may take, `push_every_s` the distance of deliveries that are not full, both
     in seconds; `ignored` are patterns of saved files that are not to be delivered; `headers` go with every request to
     the server at `base_url`, and nowhere else, for they may be secrets.
@@ -254,6 +255,7 @@ class Address:
     base_url: str | None = None
     app_url: str | None = None
     key: str | None = field(default=None, repr=False)
+    fresh_key: Callable[[], str | None] | None = field(default=None, repr=False)
     timeout_s: float | None = None
     push_every_s: float | None = None
     ignored: tuple[str, ...] = field(default=(), converter=_texts)

@@ -138,6 +138,7 @@ class Plugged:
     """A transport that does what a plan says, and writes down what it is told to do."""
 
     def __init__(self, address):
+        self.address = address
         self.root = Path(address.url.partition("://")[2])
         self.plan = json.loads((self.root / "plan.json").read_text())
         self.capabilities = Capabilities(**self.plan.get("capabilities", {}))

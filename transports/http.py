@@ -55,6 +55,7 @@ class HttpOptions:
     Args:
         app_url: the address of the pages for people; derived from the base URL where it is None.
         headers: further headers for requests to the server.
+        fresh_key: asked when the server has refused the key; returns the one to go on with, None: there is none.
         ignored: patterns of names of files that are not uploaded.
         timeouts: how long one exchange may take.
         push_every_s: the distance of pushes that are not full, in seconds.
@@ -66,6 +67,7 @@ class HttpOptions:
 
     app_url: str | None = None
     headers: Mapping[str, str] = field(factory=dict, repr=False)
+    fresh_key: Callable[[], str | None] | None = field(default=None, repr=False)
     ignored: tuple[str, ...] = ()
     timeouts: Timeouts = field(factory=Timeouts)
     push_every_s: float = 15.0
@@ -124,7 +126,12 @@ class HttpTransport:
         self._options = options = HttpOptions() if options is None else options
         self._world = World() if world is None else world
         self._session = HttpSession(
-            self.base_url, key, session=session, headers=options.headers, timeouts=options.timeouts
+            self.base_url,
+            key,
+            session=session,
+            headers=options.headers,
+            timeouts=options.timeouts,
+            fresh_key=options.fresh_key,
         )
         self._entity = entity
         self._known_settings: ProtocolSettings | None = None
@@ -169,6 +176,7 @@ class HttpTransport:
         options = HttpOptions(
             app_url=address.app_url if is_set_server else None,
             headers=address.headers if is_set_server else {},
+            fresh_key=address.fresh_key,
             ignored=address.ignored,
         )
         if address.timeout_s is not None:

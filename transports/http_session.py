@@ -34,6 +34,7 @@ from transports.wandb_exchange import (
     HttpResult,
     LocalFile,
     host_of,
+    refuses_key,
 )
 
 if TYPE_CHECKING:
@@ -68,9 +69,19 @@ class _Credentials:
     __slots__ = ("_header", "_secrets")
 
     def __init__(self, key: str) -> None:
+        self._header = ""
+        self._secrets: tuple[bytes, ...] = ()
+        self.replace(key)
+
+    def replace(self, key: str) -> bool:
+        """Use another key from now on; False: it is the one in use."""
         encoded = b64encode(f"api:{key}".encode())
-        self._header = "Basic " + encoded.decode("ascii")
-        self._secrets = (key.encode(), encoded)
+        header = "Basic " + encoded.decode("ascii")
+        if header == self._header:
+            return False
+        self._secrets = (*self._secrets, key.encode(), encoded)  # an answer to the old one may be on its way
+        self._header = header
+        return True
 
     def __call__(self, prepared: PreparedRequest) -> PreparedRequest:
         prepared.headers["Authorization"] = self._header
@@ -187,8 +198,10 @@ class HttpSession:
         session: Session | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
+        fresh_key: Callable[[], str | None] | None = None,
     ) -> None:
         self._base_url = base_url
+        self._fresh_key = fresh_key
         self._credentials = None if key is None else _Credentials(key)
         self._session = session
         self._headers = dict(headers or {})
@@ -238,14 +251,21 @@ class HttpSession:
     def _followed(
         self, request: HttpRequest, limits: Limits, alive: Callable[[], None] | None, watch: Watch
     ) -> HttpAnswer:
-        """Perform an exchange, and that of an upload again where its answer says to."""
+        """Perform an exchange, and again where there is another key for it, or an upload is to go elsewhere."""
         for _ in range(_MOST_HOPS):
             answer = self._exchanged(request, limits, alive, watch)
+            if request.is_authorized and refuses_key(answer) and self._has_fresh_key():
+                continue
             elsewhere = None if request.is_authorized else _redirected(request, answer)
             if elsewhere is None:
                 return answer
             request = elsewhere
         return self._exchanged(request, limits, alive, watch)
+
+    def _has_fresh_key(self) -> bool:
+        """Whether people have put another key in the place of the refused one; it is used from now on."""
+        key = None if self._credentials is None or self._fresh_key is None else self._fresh_key()
+        return key is not None and self._credentials is not None and self._credentials.replace(key)
 
     def _exchanged(
         self, request: HttpRequest, limits: Limits, alive: Callable[[], None] | None, watch: Watch

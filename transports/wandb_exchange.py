@@ -34,6 +34,7 @@ __all__ = [
     "meaning_of",
     "percent_encoded",
     "rate_limit_wait_s",
+    "refuses_key",
 ]
 
 FailureKind: TypeAlias = Literal[
@@ -213,6 +214,14 @@ def denial_in(text: str) -> Denial | None:
     """Return what an error of a server is about that came with HTTP 200; None: about something else."""
     said = text.lower()
     return next((DENIALS[words] for words in DENIALS if words in said), None)
+
+
+def refuses_key(answer: HttpAnswer) -> bool:
+    """Return whether another key might get another answer."""
+    if answer.status in _DENYING:
+        return True
+    has_errors = meaning_of(answer.status) == "done" and b'"errors"' in answer.body
+    return has_errors and denial_in(answer.body.decode("utf-8", "replace")) is not None
 
 
 def _redirection(request: HttpRequest, answer: HttpAnswer) -> str:

@@ -198,30 +198,13 @@ class _Choice:
         return None
 
     def _address(self, spec: object) -> Address:
-        from corelib.ports import Address
-        from corelib.pure.key_scope import server_of
+        from corelib.shell.server_address import address_of
 
-        settings = self._settings
-        return Address(
-            url=spec if isinstance(spec, str) else "",
-            wandb_dir=self._data_directory,
-            base_url=settings.base_url,
-            app_url=settings.app_url,
-            key=self._key(server_of(spec, settings.base_url)) if isinstance(spec, str) else None,
-            timeout_s=settings.http_timeout,
-            push_every_s=settings.x_push_interval,
-            ignored=settings.ignore_globs,
-            headers=settings.x_extra_http_headers or {},
-        )
-
-    def _key(self, url: str | None) -> str | None:
-        from corelib.shell.keys import search_key
-
-        search = search_key(self._resolution, url=url)
-        for problem in search.problems:
+        address, problems = address_of(spec, self._resolution, self._data_directory)
+        for problem in problems:
             if problem.text not in self._warnings:
                 self._warn(problem.text)
-        return search.key.key if search.key else None
+        return address
 
     def _warn(self, text: str) -> None:
         self._report.warn(text)
@@ -300,13 +283,17 @@ def close_at_once(couriers: Sequence[AnyCourier]) -> None:
 def _named(
     carrier: Carrier, run: RunRef, writer: str, listeners: Listeners, *, in_process: bool
 ) -> AnyCourier:
-    from attrs import asdict
+    from attrs import asdict, astuple
 
     from corelib.shell.delivery_spec import DeliverySpec
+    from corelib.shell.fresh_key import FreshKey
     from corelib.shell.wiring import destination_name
 
+    address = carrier.address
+    fresh_key = astuple(address.fresh_key) if isinstance(address.fresh_key, FreshKey) else None
     spec = DeliverySpec(
-        address=asdict(carrier.address),
+        address=asdict(address, filter=lambda attribute, _: attribute.name != "fresh_key"),
+        fresh_key=fresh_key,
         run_id=run.run_id,
         project=run.project,
         entity=run.entity,

@@ -26,6 +26,7 @@ from corelib.api.sync_reasons import (
     lost,
     not_taken,
     superseded,
+    under_way,
 )
 from corelib.api.sync_selection import Chain
 from corelib.api.sync_turns import has_begun, hindrance
@@ -286,7 +287,9 @@ class Office:
             return recorded(part, destination, behind(waits_for), holds_up=True)
         shipment = Shipment(part, part.header, part.start, destination, begins=begins)
         if part.is_running and shipment.is_under_way:
-            return Account(shipment.recorded(), DELIVERED_BY_PROGRAM, holds_up=True)
+            return Account(
+                shipment.recorded(), under_way(DELIVERED_BY_PROGRAM, shipment.courier_says()), holds_up=True
+            )
         cursor = shipment.cursor
         if is_server and shipment.must_be_remembered and cursor is not None and cursor.place is None:
             return recorded(part, destination, forgetful(part), holds_up=True)
@@ -338,7 +341,7 @@ class Office:
         if one.delivery.is_broken:
             return BROKEN
         if hindrance is None and one.shipment.is_under_way:
-            return DELIVERED_ELSEWHERE
+            return under_way(DELIVERED_ELSEWHERE, one.shipment.courier_says())
         if hindrance is not None:
             self._hopeless.add(id(one.destination))
         return not_taken(hindrance)

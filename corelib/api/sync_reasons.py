@@ -24,6 +24,7 @@ __all__ = [
     "lost",
     "not_taken",
     "superseded",
+    "under_way",
 ]
 
 BROKEN: Final = "a bug has ended the delivery: tell the authors what it said, and try again"
@@ -65,6 +66,11 @@ def superseded(part: Part, later: str) -> str:
         f"{part.directory.name} was begun anew in {os.path.basename(later)}, which takes its place; "
         f"`corelib sync {part.directory.name} --id OTHER` delivers it under another id"
     )
+
+
+def under_way(by: str, last_words: str) -> str:
+    """Say who delivers it just now, and what that one said last: the reason why it has to wait, if it has to."""
+    return f"{by}; what its courier said last: {last_words}" if last_words else by
 
 
 def damaged(number: int, part: Part) -> str:

@@ -15,15 +15,14 @@ from corelib.api.sync_office import Job, Office, recorded
 from corelib.api.sync_selection import Chain, chosen_chains, chosen_directories, everything_in
 from corelib.api.sync_values import SyncInterrupted, SyncProgress, SyncRequest, SyncResult
 from corelib.errors import AuthenticationError, Error, UsageError
-from corelib.ports import Address
 from corelib.pure.credentials import how_to_log_in
 from corelib.pure.key_scope import is_server, server_of
 from corelib.pure.resolve import resolve
 from corelib.shell.cursor import file_label
 from corelib.shell.cursor_place import placed_cursors
 from corelib.shell.gather import gather
-from corelib.shell.keys import search_key
 from corelib.shell.report import Report
+from corelib.shell.server_address import address_of
 from corelib.shell.shipment import Destination, NewAddress, accounted
 from corelib.shell.survey import Part, survey
 
@@ -67,7 +66,7 @@ def sync(
         directories += everything_in(gathered.data_directory)
     chains = chosen_chains(directories, settings.host, request.run_id)
     _check_addresses(chains, request)
-    destinations = _destinations(request, settings, _Account(names, session), names.prefix)
+    destinations = _destinations(request, settings, names, session)
     if chains and not request.dry_run:
         _check_keys(destinations, names.prefix)
     patience_s = settings.finish_timeout if request.patience_s is None else request.patience_s
@@ -114,7 +113,7 @@ def _check_keys(destinations: Sequence[Destination], prefix: str) -> None:
 
 
 def _destinations(
-    request: SyncRequest, settings: Settings, account: _Account, prefix: str
+    request: SyncRequest, settings: Settings, names: Names, session: Session
 ) -> list[Destination]:
     """Return where to deliver to.
 
@@ -127,47 +126,17 @@ def _destinations(
     specs = list(said) if isinstance(said, (list, tuple)) else [said]
     if said is None or any(is_server(spec) and server_of(spec, settings.base_url) is None for spec in specs):
         raise UsageError(
-            f"Nobody said where to sync to: set {prefix}BASE_URL to the address of a server and log in with `corelib "
-            "login`, or name a transport, as --transport file:///mnt/backup."
+            f"Nobody said where to sync to: set {names.prefix}BASE_URL to the address of a server and log in with "
+            "`corelib login`, or name a transport, as --transport file:///mnt/backup."
         )
     new = NewAddress(run_id=request.run_id, project=request.project, entity=request.entity)
-    resolution = account.resolution({} if request.transport is None else {"transport": said})
-    return [Destination(spec, account.server(spec, resolution), new) for spec in specs]
+    resolution = _resolution(names, session, {} if request.transport is None else {"transport": said})
+    return [Destination(spec, address_of(spec, resolution).address, new) for spec in specs]
 
 
-class _Account:
-    """Knows the server that a transport is for, and the key that goes with it."""
-
-    def __init__(self, names: Names, session: Session) -> None:
-        self._names = names
-        self._session = session
-
-    def server(self, spec: object, resolution: Resolution) -> Address:
-        """Return the server of a destination, with its own key and no other's, as `corelib.pure.key_scope` says."""
-        base_url, app_url = resolution.settings.base_url, resolution.settings.app_url
-        url = server_of(spec, base_url)
-        search = search_key(resolution, url=url)
-        is_another = is_server(spec) and url != base_url
-        # They may be secrets, of the server that the settings name.
-        headers = {} if is_another and base_url else resolution.settings.x_extra_http_headers or {}
-        if is_another:
-            # The pages of another server are not those of this one.
-            base_url, app_url = url, self.resolution({"base_url": url}).settings.app_url
-        return Address(
-            url="",
-            wandb_dir="",
-            base_url=base_url,
-            app_url=app_url,
-            key=search.key.key if search.key is not None else None,
-            timeout_s=resolution.settings.http_timeout,
-            push_every_s=resolution.settings.x_push_interval,
-            ignored=resolution.settings.ignore_globs,
-            headers=headers,
-        )
-
-    def resolution(self, said: dict[str, Any]) -> Resolution:
-        gathered = gather(self._names, settings=said, login=self._session.login, setup=self._session.setup)
-        return resolve(gathered.layers, gathered.problems)
+def _resolution(names: Names, session: Session, said: dict[str, Any]) -> Resolution:
+    gathered = gather(names, settings=said, login=session.login, setup=session.setup)
+    return resolve(gathered.layers, gathered.problems)
 
 
 class Prospect:
@@ -184,7 +153,7 @@ class Prospect:
         self._host = settings.host
         try:
             request = SyncRequest(everything=True)
-            self._destinations = _destinations(request, settings, _Account(names, session), names.prefix)
+            self._destinations = _destinations(request, settings, names, session)
         except UsageError:  # nobody has said where to
             self._destinations = []
 

@@ -7,13 +7,13 @@ those who come when the process of the run is gone.
 from __future__ import annotations
 
 import os
-from time import localtime, monotonic, strftime
+from time import monotonic
 from typing import Final
 
 from corelib.errors import Error
 from corelib.ports import RemoteAddress
+from corelib.shell.courier_log import CourierLog
 from corelib.shell.courier_messages import LineReader, LineWriter, ledger_message
-from corelib.shell.cursor import file_label
 from corelib.shell.delivery import Delivery, Observer
 from corelib.shell.delivery_spec import DeliverySpec, delivery_of, transport_of
 from corelib.shell.lifeline import Lifeline
@@ -76,7 +76,7 @@ class Voice(Observer):
     def __init__(self, spec: DeliverySpec, channel: LineWriter) -> None:
         super().__init__()
         self._channel = channel
-        self._log = os.path.join(spec.directory, "logs", f"courier-{file_label(spec.cursor_name)}.log")
+        self._log = CourierLog(spec.directory, spec.cursor_name)
         self._delivery: Delivery | None = None
         self._source: CompletedSource | None = None
         self._lifeline: Lifeline | None = None
@@ -92,11 +92,7 @@ class Voice(Observer):
         """Take a line for the user."""
         text = _plain(text)
         self._channel.send("notice", text=text)
-        try:
-            with open(self._log, "a", encoding="utf-8") as file:
-                file.write(f"{strftime('%Y-%m-%d %H:%M:%S', localtime())} {text}\n")
-        except OSError:
-            return  # a full disk, or a directory that is gone: there is nobody else to tell
+        self._log.append(text)
 
     def stepped(self) -> None:
         """Say where the records are, a few times a second; and once when nothing but an exit code is missing."""

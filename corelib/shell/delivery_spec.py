@@ -6,7 +6,7 @@ or a file. Whoever has the spec can deliver the run, in any process of this mach
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from corelib.errors import UsageError
@@ -28,7 +28,7 @@ class DeliverySpec(NamedTuple):
     """One delivery.
 
     Args:
-        address: the arguments of `corelib.ports.Address`, that is what to make the transport from.
+        address: the arguments of `corelib.ports.Address` but one, that is what to make the transport from.
         run_id, project, entity, directory: the fields of `corelib.ports.RunRef`; the directory is there.
         name: what to call the transport in messages.
         cursor_name: what to call its files: unique within the run, the same in every process, and no secret
@@ -37,6 +37,7 @@ class DeliverySpec(NamedTuple):
         pid: the process that it writes in.
         linger_s: how long to go on after the end of that process, in seconds.
         sys_path: where to look for modules.
+        fresh_key: the fields of the `FreshKey` of the address.
     """
 
     address: Mapping[str, Any]
@@ -50,6 +51,7 @@ class DeliverySpec(NamedTuple):
     pid: int
     linger_s: float = LINGER_S
     sys_path: tuple[str, ...] = ()
+    fresh_key: tuple[str, Sequence[str], float | None] | None = None
 
     @property
     def place(self) -> str:
@@ -96,9 +98,14 @@ def transport_of(spec: DeliverySpec) -> Transport:
         UsageError, MissingDependency: it cannot be made.
     """
     from corelib.ports import Address
+    from corelib.shell.fresh_key import FreshKey
     from corelib.shell.wiring import load_transport
 
-    address = Address(**spec.address)
+    fresh_key = None
+    if spec.fresh_key is not None:
+        url, paths, since = spec.fresh_key
+        fresh_key = FreshKey(url, tuple(paths), since)
+    address = Address(**spec.address, fresh_key=fresh_key)
     return load_transport(address.url, address)
 
 

@@ -19,6 +19,7 @@ from corelib.pure.cursor import Cursor
 from corelib.pure.key_scope import is_server
 from corelib.pure.outcomes import Ledger
 from corelib.pure.records import Header, RunStart
+from corelib.shell.courier_log import CourierLog
 from corelib.shell.cursor_place import PlacedCursor, is_under_way
 from corelib.shell.dead_letters import DeadLetters
 from corelib.shell.delivery import Delivery
@@ -140,6 +141,10 @@ class Shipment:
     def is_under_way(self) -> bool:
         """Whether somebody delivers it just now."""
         return self._name is not None and is_under_way(str(self.part.directory), self._name)
+
+    def courier_says(self) -> str:
+        """Return what a courier that delivered it from here said last; "" where none had anything to say."""
+        return "" if self._name is None else CourierLog(str(self.part.directory), self._name).last_words()
 
     @property
     def must_be_remembered(self) -> bool:

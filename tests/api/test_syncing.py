@@ -25,6 +25,7 @@ from corelib.ports import Capabilities, Rejected, Retry
 from corelib.pure.outcomes import Ledger
 from corelib.pure.records import Exit, Row, RunStart
 from corelib.pure.settings import Settings
+from corelib.shell.courier_log import CourierLog
 from corelib.shell.cursor import CursorFile
 from corelib.testing.specimens import start_record
 from tests.journals import flip
@@ -508,9 +509,13 @@ def test_another_process_delivers_it(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = CursorFile(str(directory), "plug://elsewhere")
     assert lock.lock()
     (result,) = elsewhere.sync(directory, patience_s=0.3)
+    CourierLog(str(directory), "plug://elsewhere").append("HTTP 401; log in with `corelib login`")
+    (explained,) = elsewhere.sync(directory, patience_s=0.3)
     lock.release()
 
     assert (result.outcome, result.reason) == ("pending", "another process delivers it")
+    assert explained.reason.startswith("another process delivers it; what its courier said last: ")
+    assert explained.reason.endswith(" HTTP 401; log in with `corelib login`")
     assert elsewhere.sync(directory)[0].outcome == "delivered"
 
 

@@ -165,6 +165,25 @@ def test_a_key_of_netrc_is_used(program: Program) -> None:
     assert run.finish().delivered == 1
 
 
+@pytest.mark.parametrize("given", ["netrc", "words"])
+@pytest.mark.parametrize("delivery", ["thread", "process"])
+def test_a_courier_goes_on_with_a_key_of_a_later_login(program: Program, delivery: str, given: str) -> None:
+    """Its key is refused while the run goes on; what `corelib login` keeps then is what it goes on with."""
+    netrc, old = Path(os.environ["HOME"]) / ".netrc", program.server.key
+    host = program.server.url.removeprefix("http://")
+    words = {"api_key": old} if given == "words" else NO_KEY
+    if given == "netrc":
+        netrc.write_text(f"machine {host} login user password {old}\n", encoding="utf-8")
+        netrc.chmod(0o600)
+    run = program.init(id="abc", settings={**words, "delivery": delivery})
+    wait_for(lambda: program.server.runs, "the run is there")
+    program.server.set_keys(FOREIGN["api_key"])
+    netrc.write_text(f"machine {host} login user password {FOREIGN['api_key']}\n", encoding="utf-8")
+    run.log({"loss": 1})
+    assert run.finish().delivered == 1
+    assert "revoked" in keys_at(program.server)
+
+
 # -------------------------------------------------------------------------------- whichever way a server is named
 
 

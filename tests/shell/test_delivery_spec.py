@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from corelib.errors import JournalError, UsageError
 from corelib.shell.courier import Courier
 from corelib.shell.delivery_spec import DeliverySpec, delivery_of, place_of, transport_of
-from tests.couriers import LONG_S, RunOnDisk, records_in
+from tests.couriers import LONG_S, RunOnDisk, install_plugin, records_in
 from transports.file import FileTransport
 
 KEY = "k" * 40
@@ -52,6 +53,21 @@ def test_what_is_no_spec_is_an_error_without_its_text(line: bytes) -> None:
     assert KEY not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_a_spec_says_where_a_newer_key_would_be(tmp_path: Path) -> None:
+    """The transport that another process makes asks for it there, when its key is refused."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine host password {KEY}")
+    root = tmp_path / "plug"
+    spec = RunOnDisk(tmp_path).spec(install_plugin(root), fresh_key=("https://host", (str(netrc),), None))
+    sys.path.append(str(root))
+    try:
+        transport: Any = transport_of(DeliverySpec.read(spec.line()))
+    finally:
+        sys.path.remove(str(root))
+
+    assert transport.address.fresh_key() == KEY
 
 
 def test_a_spec_shows_no_secret(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import requests
 
 from corelib.errors import UsageError
 from tests.servers.black_hole import black_hole
-from tests.servers.faults import answer, delay, drop_after, drop_before, redirect, truncated
+from tests.servers.faults import answer, delay, drop_after, drop_before, errors, redirect, truncated
 from tests.servers.fixtures import wandb_server
 from tests.servers.small_server import CERTIFICATE, small_server
 from tests.servers.wandb_server import KEY, WandbServer
@@ -174,6 +174,39 @@ def test_bodies_are_compressed_where_that_is_asked_for(wandb_server: WandbServer
     one, other = (logged for logged in wandb_server.requests("file_stream"))
     assert one.wire_bytes == other.wire_bytes < 500
     assert len({push.digest for push in wandb_server.run("r").pushes}) == 1
+
+
+@pytest.mark.parametrize("refusal", [answer(401), answer(403), errors("user is not logged in")])
+def test_a_refused_key_gives_way_to_a_fresh_one(wandb_server: WandbServer, refusal: Any) -> None:
+    """The same request goes out again with the key that people have put in its place, and so do all that follow."""
+    fresh = "f" * 40
+    wandb_server.set_keys(fresh)
+    http = HttpSession(wandb_server.url, KEY, fresh_key=lambda: fresh)
+    wandb_server.faults.add(refusal, times=1)
+    results = [http.send(viewer_request()), http.send(viewer_request())]
+    http.close()
+
+    assert [result.status for result in results if isinstance(result, HttpAnswer)] == [200, 200]
+    assert [logged.key for logged in wandb_server.requests("graphql")] == ["revoked", "correct", "correct"]
+
+
+@pytest.mark.parametrize("fresh", [None, KEY])
+def test_a_refusal_stands_where_there_is_no_fresh_key(wandb_server: WandbServer, fresh: str | None) -> None:
+    """The key in use is not tried once more, and what is no matter of keys is not asked about."""
+    asked: list[str] = []
+
+    def ask_people() -> str | None:
+        asked.append("once")
+        return fresh
+
+    http = HttpSession(wandb_server.url, KEY, fresh_key=ask_people)
+    wandb_server.faults.add(answer(401), times=1)
+    refused, taken = http.send(viewer_request()), http.send(viewer_request())
+    http.close()
+
+    assert isinstance(refused, HttpAnswer)
+    assert isinstance(taken, HttpAnswer)
+    assert (refused.status, taken.status, asked) == (401, 200, ["once"])
 
 
 def test_further_headers_go_to_the_server_alone(wandb_server: WandbServer) -> None:
