@@ -268,6 +268,16 @@ def test_show_of_a_run_that_said_nothing(ask: Ask) -> None:
     assert not re.search(r"^(config|metric|files)", text, re.MULTILINE)
 
 
+def test_show_counts_samples_of_the_machine(ask: Ask) -> None:
+    """Samples are no rows and no metrics, and are counted by themselves."""
+    with corelib.init(project="p", mode="offline") as run:
+        run.log_system({"cpu": 1})
+    document = ask("show", run.id, "--json").document
+
+    assert (document["metrics"], document["receipt"]["samples"]) == ({}, 1)
+    assert re.search(r"machine +1 sample$", ask("show", run.id).out, re.MULTILINE)
+
+
 def test_show_draws_what_can_be_drawn(ask: Ask) -> None:
     """An integer beyond any float, and a truth value, are no points of a curve and no reason to fail."""
     with corelib.init(project="p", mode="offline") as run:

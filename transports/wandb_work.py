@@ -16,6 +16,7 @@ from corelib.ports import Batch
 from corelib.pure.records import (
     Alert,
     ConfigChange,
+    ConsoleLines,
     Exit,
     FileSaved,
     MetricDefined,
@@ -25,14 +26,16 @@ from corelib.pure.records import (
     RunChange,
     RunStart,
     SummaryChange,
+    SystemMetrics,
 )
 from transports.wandb_documents import ProtocolSettings, description, documents, metadata
 from transports.wandb_encoding import json_text, row_text
 from transports.wandb_files import METADATA, FileState, RunFiles
 from transports.wandb_fold import FoldedRow, RunFold
+from transports.wandb_lines import console_texts, event_text
 from transports.wandb_losses import Losses
 from transports.wandb_saved import NOTHING_OWED, Owed
-from transports.wandb_stream import HISTORY, Key, Refusal, Stream
+from transports.wandb_stream import CONSOLE, EVENTS, HISTORY, Key, Refusal, Stream
 from transports.wandb_summary import fitting, left_out_reason
 from transports.wandb_uploads import Upload, Uploads
 
@@ -155,6 +158,19 @@ class RunWork:
             self.alerts.append((key, record))
         elif isinstance(record, Preempting):
             self.stream.preempt(key)
+        elif isinstance(record, ConsoleLines):
+            for text in console_texts(record):
+                self.losses.refuse(self.stream.add(CONSOLE, text, (key,)))
+        elif isinstance(record, SystemMetrics):
+            self._add_sample(record, key)
+
+    def _add_sample(self, record: SystemMetrics, key: Key) -> None:
+        try:
+            text = event_text(record, self._fold.replay.runtime_at(record.time))
+        except ValueError as error:
+            self.losses.refuse(Refusal((key,), f"a sample of the machine cannot be sent: {error}"))
+        else:
+            self.losses.refuse(self.stream.add(EVENTS, text, (key,)))
 
     def _add_rows(self, rows: Iterable[FoldedRow]) -> None:
         for row, keys in rows:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from corelib.errors import JournalError, MissingDependency, UsageError
 from corelib.pure.lifecycle import state_of
 from corelib.pure.paths import RunPaths
+from corelib.pure.records import ConsoleLines, SystemMetrics
 from corelib.pure.replay import Replay
 from corelib.segments import Damage, Entry, is_live, read, run_directories, writers
 from corelib.shell.ending import read_status
@@ -23,10 +24,18 @@ if TYPE_CHECKING:
 
     from corelib.pure.records import Record
 
-__all__ = ["LATEST", "RunView", "list_runs", "open_run"]
+__all__ = ["LATEST", "ConsoleLine", "RunView", "list_runs", "open_run"]
 
 LATEST: Final = "latest"
 _ALWAYS: Final = ("_runtime", "_step", "_timestamp")
+
+
+class ConsoleLine(NamedTuple):
+    """A line that the program printed: when (seconds since the epoch), to stdout or stderr, and what."""
+
+    time: float
+    stream: str
+    text: str
 
 
 class RunView:
@@ -235,6 +244,27 @@ class RunView:
                     yield row.flat()
         for row in replay.finish():
             yield row.flat()
+
+    def console(self) -> Iterator[ConsoleLine]:
+        """Yield what the program printed, in order, the runs it continues first: where the console was captured."""
+        for view in self._parts():
+            for record in view.records():
+                if isinstance(record, ConsoleLines):
+                    for text in record.lines:
+                        yield ConsoleLine(record.time, record.stream, text)
+
+    def system(self) -> Iterator[dict[str, float]]:
+        """Yield the samples of the machine, the runs it continues first, each with `_runtime` and `_timestamp`."""
+        for view in self._parts():
+            replay = Replay()
+            for entry in view._entries():  # noqa: SLF001  another object of this class
+                if isinstance(entry, Damage):
+                    continue
+                record = entry.record
+                replay.feed(entry.writer, record)
+                if isinstance(record, SystemMetrics):
+                    runtime = replay.runtime_at(record.time)
+                    yield {**record.data, "_runtime": runtime, "_timestamp": record.time}
 
     def records(self) -> Iterator[Record]:
         """Yield the records of this run directory as they were journalled."""

@@ -8,7 +8,7 @@ it is counted in the receipt and said once. How rows are recorded is in `corelib
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from corelib.api.summary import renew_lock as renew_summary_lock
 from corelib.errors import UsageError, UsageTypeError
 from corelib.pure import coerce
 from corelib.pure.metrics import parse_definition
-from corelib.pure.records import Alert, FileSaved, MetricDefined, Preempting, RunChange
+from corelib.pure.records import Alert, FileSaved, MetricDefined, Preempting, RunChange, SystemMetrics
 
 if TYPE_CHECKING:
     from corelib.journal import JournalWriter
@@ -153,6 +153,23 @@ class Run(Ending):
         with self._lock:
             self._check("alert")
             self._append(Alert, **alert)
+
+    def log_system(self, values: Mapping[str, Any]) -> None:
+        """Record one sample of the machine. It makes no step and no summary; servers show it beside the metrics.
+
+        Args:
+            values: names to numbers, as `{"cpu": 12.5}`; `system.` is put before a name that does not begin with it.
+
+        Raises:
+            UsageTypeError: no mapping, a name that is no text, a value that is no number.
+            UsageError: the run is finished.
+        """
+        from corelib.pure.samples import read_sample
+
+        data = read_sample(values)
+        with self._lock:
+            self._check("log_system")
+            self._append(SystemMetrics, data=data)
 
     def mark_preempting(self) -> None:
         """Record at once that this machine is about to be taken away."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from corelib.api.reading import RunView
 from corelib.commands.selection import parts, print_json, select
-from corelib.pure.records import Row
+from corelib.pure.records import ConsoleLines, Row, SystemMetrics
 from corelib.terminal import (
     LONGEST_VALUE,
     Curve,
@@ -34,9 +34,14 @@ _INTERNAL: Final = "_"  # what keys of the library's own begin with
 
 
 class Account(NamedTuple):
-    """What the journals hold: accepted `log()` calls, records of any kind, damaged places, bytes on disk."""
+    """What the journals hold: accepted `log()` calls, console lines, samples of the machine, records of any kind.
+
+    And damaged places, bytes on disk, and where that is.
+    """
 
     accepted: int
+    console_lines: int
+    samples: int
     records: int
     damaged: int
     size: int
@@ -55,17 +60,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _account(views: Sequence[RunView]) -> Account:
-    records = accepted = damaged = weight = 0
+    records = accepted = lines = samples = damaged = weight = 0
     journals = []
     for view in views:
         for record in view.records():
             records += 1
             accepted += type(record) is Row
+            lines += len(record.lines) if type(record) is ConsoleLines else 0
+            samples += type(record) is SystemMetrics
         damaged += len(view.damage)
         journal = Path(view.path) / "journal"
         weight += sum(path.stat().st_size for path in journal.rglob("*.jsonl*"))
         journals.append(str(journal))
-    return Account(accepted, records, damaged, weight, journals)
+    return Account(accepted, lines, samples, records, damaged, weight, journals)
 
 
 def _curves(view: RunView) -> dict[str, Curve]:
@@ -130,6 +137,10 @@ def _receipt(account: Account) -> Iterator[tuple[str, str]]:
         "accepted",
         f"{counted(account.accepted, 'log() call')}, {counted(account.records, 'record')} in all",
     )
+    if account.console_lines:
+        yield "console", counted(account.console_lines, "line")
+    if account.samples:
+        yield "machine", counted(account.samples, "sample")
     yield (
         "damaged",
         f"{counted(account.damaged, 'place')}: ask `corelib verify`" if account.damaged else "nothing",

@@ -25,6 +25,7 @@ _WRITES: Final = frozenset(
         "define_metric",
         "finish",
         "log",
+        "log_system",
         "mark_preempting",
         "name",
         "notes",

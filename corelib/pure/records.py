@@ -16,6 +16,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Alert",
     "ConfigChange",
+    "ConsoleLines",
     "Exit",
     "FileSaved",
     "Header",
@@ -26,6 +27,7 @@ __all__ = [
     "RunChange",
     "RunStart",
     "SummaryChange",
+    "SystemMetrics",
 ]
 
 FORMAT_VERSION = 1
@@ -161,6 +163,25 @@ class FileSaved:
 
 
 @frozen(kw_only=True)
+class ConsoleLines:
+    """Lines that the program printed to `stream`, stdout or stderr: whole ones, in order, without line feeds."""
+
+    seq: int
+    time: float
+    stream: str
+    lines: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class SystemMetrics:
+    """One sample of the machine: named numbers, such as `system.cpu`."""
+
+    seq: int
+    time: float
+    data: Tree
+
+
+@frozen(kw_only=True)
 class Alert:
     """A message for people; `wait_duration` in seconds is the least distance of alerts with the same title."""
 
@@ -199,6 +220,8 @@ Record: TypeAlias = (
     | MetricDefined
     | RunChange
     | FileSaved
+    | ConsoleLines
+    | SystemMetrics
     | Alert
     | Preempting
     | Exit

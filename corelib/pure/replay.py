@@ -14,6 +14,7 @@ from corelib.pure.metrics import MetricDefinition
 from corelib.pure.records import (
     Alert,
     ConfigChange,
+    ConsoleLines,
     Exit,
     FileSaved,
     Header,
@@ -24,6 +25,7 @@ from corelib.pure.records import (
     RunChange,
     RunStart,
     SummaryChange,
+    SystemMetrics,
 )
 from corelib.pure.summary import Reduction
 
@@ -88,7 +90,7 @@ class Replay:
         """Seconds that the run has run, those of the runs it continues included."""
         if self.exit is not None:
             return self.exit.runtime
-        return self._runtime_at(self.last_time)
+        return self.runtime_at(self.last_time)
 
     def feed(self, writer: str, record: Record) -> list[HistoryRow]:
         """Take the next record; return the rows that it finishes."""
@@ -98,7 +100,9 @@ class Replay:
             if assembler is None:
                 assembler = self._assemblers[writer] = Assembler()
             return self._commit(assembler.feed(record))
-        self._HANDLERS[type(record)](self, record)
+        handler = self._HANDLERS[type(record)]
+        if handler is not None:
+            handler(self, record)
         return []
 
     def finish(self) -> list[HistoryRow]:
@@ -119,9 +123,10 @@ class Replay:
         step = following if row.step is None else row.step
         self.last_step = max(step, following - 1)
         self.rows += 1
-        return HistoryRow(step, row.time, self._runtime_at(row.time), row.data)
+        return HistoryRow(step, row.time, self.runtime_at(row.time), row.data)
 
-    def _runtime_at(self, time: float) -> float:
+    def runtime_at(self, time: float) -> float:
+        """Return how many seconds the run had run at `time`, those of the runs it continues included."""
         if self.header is None:
             return 0.0
         offset = self.start.runtime_offset if self.start else 0.0
@@ -194,5 +199,7 @@ class Replay:
         FileSaved: _on_file,
         Alert: _on_alert,
         Preempting: _on_preempting,
+        ConsoleLines: None,  # read as they stand, and of no consequence for anything else
+        SystemMetrics: None,
         Exit: _on_exit,
     }

@@ -40,6 +40,8 @@ KINDS: Final[dict[str, type[Any]]] = {
     "metric": records.MetricDefined,
     "change": records.RunChange,
     "file": records.FileSaved,
+    "console": records.ConsoleLines,
+    "system": records.SystemMetrics,
     "alert": records.Alert,
     "preempting": records.Preempting,
     "exit": records.Exit,

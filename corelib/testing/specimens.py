@@ -15,6 +15,7 @@ from corelib.pure.records import (
     FORMAT_VERSION,
     Alert,
     ConfigChange,
+    ConsoleLines,
     Exit,
     FileSaved,
     Header,
@@ -25,6 +26,7 @@ from corelib.pure.records import (
     RunChange,
     RunStart,
     SummaryChange,
+    SystemMetrics,
 )
 
 __all__ = ["ODD_ROWS", "TIME", "header_of", "other_records", "rows_from", "start_record"]
@@ -115,6 +117,9 @@ def other_records(seq: int) -> tuple[Record, ...]:
         {"kind": RunChange, "name": "renamed", "notes": "", "tags": ()},
         {"kind": FileSaved, "path": "models/weights.bin", "policy": "now"},
         {"kind": Alert, "title": "Look", "text": "The loss is NaN", "level": "WARN", "wait_duration": 60.0},
+        {"kind": ConsoleLines, "stream": "stdout", "lines": ("epoch 1", "", "\x1b[32mdone\x1b[0m")},
+        {"kind": ConsoleLines, "stream": "stderr", "lines": ("a lone surrogate: \udcff",)},
+        {"kind": SystemMetrics, "data": {"system.cpu": 12.5, "system.memory_percent": 40}},
         {"kind": Preempting},
         {"kind": Exit, "exit_code": 0, "runtime": 12.5},
     ]

@@ -156,6 +156,27 @@ def test_alerts_and_preemption_are_recorded(run: Run, capsys: pytest.CaptureFixt
         run.alert("t", "x", level="info")
 
 
+def test_samples_of_the_machine_are_recorded(run: Run) -> None:
+    """They make no step and no summary, and are read back with their time; only numbers are taken."""
+    run.log_system({"cpu": 12.5, "system.memory_percent": 40})
+    run.log({"loss": 1.0})
+
+    (sample,) = corelib.open_run(run.id).system()
+    assert {name: sample[name] for name in sample if name[0] != "_"} == {
+        "system.cpu": 12.5,
+        "system.memory_percent": 40,
+    }
+    assert 0 <= sample["_runtime"] < sample["_timestamp"]
+    assert [row["_step"] for row in corelib.open_run(run.id).history()] == [0]
+    assert not any(name.startswith("system") for name in run.summary)
+    for wrong in ({"cpu": "high"}, {"cpu": {"user": 1}}, {"cpu": True}, [1]):
+        with pytest.raises(TypeError):
+            run.log_system(wrong)  # type: ignore[arg-type]  # what is refused
+    run.finish()
+    with pytest.raises(corelib.UsageError, match="log_system"):
+        run.log_system({"cpu": 1})
+
+
 @pytest.mark.case("run-pickle-same-process", "run-deepcopy")
 def test_a_run_stands_for_itself(run: Run) -> None:
     """A copy, deep copy or unpickled run in this process is the run."""

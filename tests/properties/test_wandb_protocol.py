@@ -7,11 +7,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelib.pure.records import Alert, ConfigChange, Exit, FileSaved, Row
+from corelib.pure.records import Alert, ConfigChange, ConsoleLines, Exit, FileSaved, Row, SystemMetrics
 from corelib.testing.specimens import header_of
 from tests.properties.wandb_world import RUN, Fault, ModelServer, Outage, World, journal_of
 from transports.wandb_fold import RunFold
-from transports.wandb_stream import HISTORY, Limits
+from transports.wandb_stream import CONSOLE, EVENTS, HISTORY, LINE_FILES, Limits
 
 RETRIED = (302, 401, 403, 404, 408, 409, 429, 500, 503)
 
@@ -26,7 +26,8 @@ faults = st.lists(
     max_size=40,
 )
 one_call = st.tuples(st.sampled_from(("w1", "w1", "w2")), st.integers(0, 2), st.booleans())
-calls = st.lists(one_call, max_size=25)
+printed = st.sampled_from(("stdout", "stderr", "sample", "stdout2", "sample2"))
+calls = st.lists(st.one_of(one_call, one_call, printed), max_size=25)
 cuts = st.lists(st.integers(1, 8), max_size=30)
 
 
@@ -40,14 +41,41 @@ def names_by_writer(rows: list[dict[str, object]], writer: str) -> list[str]:
     ]
 
 
+def check_printed(journal, server, before) -> None:
+    """Check that the console and the events hold what was there before, then all that was recorded, once, in order."""
+    console, events = server.held(CONSOLE), server.held(EVENTS)
+    assert console[: before[CONSOLE]] == ["earlier"] * before[CONSOLE]
+    assert events[: before[EVENTS]] == ["{}"] * before[EVENTS]
+    # Lines of two writers may be mixed, and so may what a killed process sent; those of each one are in order.
+    recorded = [
+        (writer, record.stream, line)
+        for writer, record in journal
+        if isinstance(record, ConsoleLines)
+        for line in record.lines
+    ]
+    kept = [line.removeprefix("ERROR ").split(" ")[1] for line in console[before[CONSOLE] :]]
+    assert sorted(kept) == sorted(line for _, _, line in recorded)
+    assert sum(line.startswith("ERROR ") for line in console) == sum(one[1] == "stderr" for one in recorded)
+    samples = [record.seq for _, record in journal if isinstance(record, SystemMetrics)]
+    assert sorted(json.loads(line)["system.cpu"] for line in events[before[EVENTS] :]) == sorted(samples)
+    if not any(writer == "w2" for writer, _ in journal):
+        assert kept == [line for _, _, line in recorded]
+
+
 @given(calls, faults, cuts, st.booleans(), st.integers(0, 5))
 def test_the_server_holds_each_row_once_in_order(calls, faults, cuts, resumed, earlier) -> None:
-    """After any losses, repeats, kills and cuts the server holds the run's rows: all, once, in order, no others."""
+    """After any losses, repeats, kills and cuts the server holds what the run recorded: all, once, in order.
+
+    So it is with rows, console lines and samples, each behind those that were there, and with no others.
+    """
     journal = journal_of(calls, resumed=resumed, exit_code=3)
     server = ModelServer()
     if resumed:
         server.exists = True
         server.lines[HISTORY] = {number: f'{{"_step":{number}}}' for number in range(earlier)}
+        server.lines[EVENTS] = dict.fromkeys(range(earlier // 2), "{}")
+        server.lines[CONSOLE] = dict.fromkeys(range(2 * earlier), "earlier")
+    lines_before = {name: server.count(name) for name in LINE_FILES}
     before = dict(server.lines.get(HISTORY, {}))
     world = World(journal, server, faults=faults, cuts=cuts)
 
@@ -63,6 +91,7 @@ def test_the_server_holds_each_row_once_in_order(calls, faults, cuts, resumed, e
             for name in record.data
         ]
         assert names_by_writer(rows[len(before) :], writer) == logged
+    check_printed(journal, server, lines_before)
     assert server.complete == 3
     assert world.refused == {}
 
@@ -101,17 +130,18 @@ def test_no_push_is_larger_than_the_limit(calls, cuts, push_bytes, most_body) ->
 
 @given(calls, faults, cuts)
 def test_offsets_of_pushes_never_leave_a_gap(calls, faults, cuts) -> None:
-    """At no moment is a line numbered beyond those that came before it."""
+    """At no moment is a line numbered beyond those of its file that came before it."""
     server = ModelServer()
     world = World(journal_of(calls), server, faults=faults, cuts=cuts)
     world.deliver_all()
 
-    known = 0
+    known = dict.fromkeys(LINE_FILES, 0)
     for push in server.pushes:
-        chunk = push.get("files", {}).get(HISTORY)
-        if chunk is not None:
-            assert chunk["offset"] <= known
-            known = max(known, chunk["offset"] + len(chunk["content"]))
+        for name in LINE_FILES:
+            chunk = push.get("files", {}).get(name)
+            if chunk is not None:
+                assert chunk["offset"] <= known[name]
+                known[name] = max(known[name], chunk["offset"] + len(chunk["content"]))
 
 
 # ------------------------------------------------------------------------------------------ what goes beside the rows
@@ -127,7 +157,7 @@ outages = st.dictionaries(
         st.sampled_from((None, 302, 400, 401, 403, 404, 409, 413, 429, 500, 503)),
     ),
 )
-others = st.sampled_from(("config", "summary", "alert", "now", "live", "end"))
+others = st.sampled_from(("config", "summary", "alert", "now", "live", "end", "stdout", "sample"))
 mixed_calls = st.lists(st.one_of(one_call, others), max_size=25)
 stream_faults = st.lists(
     st.one_of(

@@ -19,6 +19,7 @@ from corelib.ports import Batch, Outcome, Rejected, Retry, RunRef
 from corelib.pure.records import (
     Alert,
     ConfigChange,
+    ConsoleLines,
     Exit,
     FileSaved,
     Header,
@@ -26,6 +27,7 @@ from corelib.pure.records import (
     Row,
     RunStart,
     SummaryChange,
+    SystemMetrics,
 )
 from corelib.testing.specimens import TIME, header_of, start_record
 from transports.wandb_config import ClientFacts
@@ -34,7 +36,7 @@ from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, Http
 from transports.wandb_files import FileState
 from transports.wandb_protocol import RunProtocol
 from transports.wandb_saved import SavedRun
-from transports.wandb_stream import HISTORY, Limits
+from transports.wandb_stream import CONSOLE, EVENTS, HISTORY, LINE_FILES, Limits
 
 RUN = RunRef(run_id="r1", project="p", entity="ent", directory="/nowhere")
 MOST_STEPS = 5000
@@ -87,12 +89,16 @@ class ModelServer:
     def count(self, name: str) -> int:
         return max(self.lines.get(name, {}), default=-1) + 1
 
+    def held(self, name: str) -> list[str]:
+        """The lines of a streamed file by number, which have no gap."""
+        lines = self.lines.get(name, {})
+        assert sorted(lines) == list(range(len(lines))), f"a gap in {name}"
+        return [lines[number] for number in sorted(lines)]
+
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The history rows by number, which have no gap."""
-        held = self.lines.get(HISTORY, {})
-        assert sorted(held) == list(range(len(held))), "a gap in the history"
-        return [json.loads(held[number]) for number in sorted(held)]
+        """The history rows by number."""
+        return [json.loads(line) for line in self.held(HISTORY)]
 
     def handle(self, request: HttpRequest) -> HttpAnswer:
         """Carry a request out."""
@@ -132,7 +138,11 @@ class ModelServer:
             bucket = {"id": "s1", "name": "r1", "project": project, "historyLineCount": lines}
             return {"upsertBucket": {"bucket": bucket, "inserted": inserted}}
         if operation == "RunResumeStatus":
-            counts = {"historyLineCount": self.count(HISTORY), "eventsLineCount": 0, "logLineCount": 0}
+            counts = {
+                "historyLineCount": self.count(HISTORY),
+                "eventsLineCount": self.count(EVENTS),
+                "logLineCount": self.count(CONSOLE),
+            }
             return {"model": {"bucket": {"id": "s1", "name": "r1", **counts} if self.exists else None}}
         if operation == "CreateRunFiles":
             names = variables["files"]
@@ -197,7 +207,7 @@ class World:
     def _live(self) -> None:
         saved = None if self._saved is None else SavedRun.read(json.loads(json.dumps(self._saved)))
         protocol = RunProtocol(RUN, self._settings, saved)
-        offset = 0 if saved is None else saved.offsets[HISTORY]
+        offsets = dict.fromkeys(LINE_FILES, 0) if saved is None else saved.offsets
         if saved is not None:
             for writer in ("w1", "w2"):
                 known = [
@@ -214,9 +224,9 @@ class World:
             self._carry(protocol, batch)
             # Within one life of the process, offsets never go back.
             assert saved is None or protocol.saved is not None
-            now = protocol.saved.offsets[HISTORY] if protocol.saved else 0
-            assert now >= offset, "an offset went back"
-            offset = now
+            now = protocol.saved.offsets if protocol.saved else offsets
+            assert all(now[name] >= offsets[name] for name in LINE_FILES), "an offset went back"
+            offsets = now
 
     def _next_batch(self) -> Batch | None:
         pending = [
@@ -303,14 +313,16 @@ def journal_of(
 ) -> list[tuple[str, Record]]:
     """Return a journal: a start, rows of two writers, and an end.
 
-    A call is (writer, step ahead, commit), or the word for something else that the first writer does.
+    A call is (writer, step ahead, commit), or the word for something else that the first writer does; or the second
+    one, where the word ends in "2".
     """
     journal: list[tuple[str, Record]] = [("w1", start_record(seq=1, resumed=resumed))]
     seqs, step = {"w1": 1, "w2": 0}, 0
     for call in calls:
         if isinstance(call, str):
-            seqs["w1"] += 1
-            journal.append(("w1", _other(call, seqs["w1"])))
+            author = "w2" if call.endswith("2") else "w1"
+            seqs[author] += 1
+            journal.append((author, _other(call.rstrip("2"), seqs[author])))
             continue
         writer, ahead, commit = call
         seqs[writer] += 1
@@ -327,10 +339,14 @@ def journal_of(
 
 
 def _other(word: str, seq: int) -> Record:
-    """Return the record that a word stands for; alerts and files have names of their own."""
+    """Return the record that a word stands for; alerts and files have names of their own, and so have lines."""
+    lines = tuple(f"{seq}-{number}" for number in range(seq % 4))
     others: dict[str, Record] = {
         "config": ConfigChange(seq=seq, time=TIME, update={"seq": seq}, remove=()),
         "summary": SummaryChange(seq=seq, time=TIME, update={"best": seq}, remove=()),
+        "stdout": ConsoleLines(seq=seq, time=TIME, stream="stdout", lines=lines),
+        "stderr": ConsoleLines(seq=seq, time=TIME, stream="stderr", lines=lines),
+        "sample": SystemMetrics(seq=seq, time=TIME, data={"system.cpu": float(seq)}),
         "alert": Alert(seq=seq, time=TIME, title=f"alert{seq}", text="", level="INFO", wait_duration=0.0),
     }
     return others.get(word) or FileSaved(seq=seq, time=TIME, path=f"file{seq}", policy=word)

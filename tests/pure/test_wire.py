@@ -12,6 +12,7 @@ from corelib.errors import JournalError, UsageError
 from corelib.pure.records import (
     Alert,
     ConfigChange,
+    ConsoleLines,
     Exit,
     FileSaved,
     Header,
@@ -22,6 +23,7 @@ from corelib.pure.records import (
     RunChange,
     RunStart,
     SummaryChange,
+    SystemMetrics,
 )
 from corelib.pure.wire import decode, encode, encode_row, plain, tree
 
@@ -101,6 +103,14 @@ FORMS: list[tuple[Record, str]] = [
     (
         Alert(seq=12, time=2.0, title="t", text="x", level="WARN", wait_duration=60.0),
         '{"type":"alert","seq":12,"time":2.0,"title":"t","text":"x","level":"WARN","wait_duration":60.0}',
+    ),
+    (
+        ConsoleLines(seq=15, time=2.0, stream="stderr", lines=("a", "")),
+        '{"type":"console","seq":15,"time":2.0,"stream":"stderr","lines":["a",""]}',
+    ),
+    (
+        SystemMetrics(seq=16, time=2.0, data={"system.cpu": 12.5}),
+        '{"type":"system","seq":16,"time":2.0,"data":{"system.cpu":12.5}}',
     ),
     (Preempting(seq=13, time=2.0), '{"type":"preempting","seq":13,"time":2.0}'),
     (

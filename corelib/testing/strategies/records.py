@@ -17,6 +17,7 @@ from corelib.pure.records import (
     FORMAT_VERSION,
     Alert,
     ConfigChange,
+    ConsoleLines,
     Exit,
     FileSaved,
     Header,
@@ -27,6 +28,7 @@ from corelib.pure.records import (
     RunChange,
     RunStart,
     SummaryChange,
+    SystemMetrics,
 )
 from corelib.testing.strategies.values import json_trees
 
@@ -139,6 +141,12 @@ def records() -> st.SearchStrategy[Record]:
         ),
         _kind(RunChange, name=_maybe_text, notes=_maybe_text, tags=st.none() | _text_tuples),
         _kind(FileSaved, path=_names, policy=st.sampled_from(("live", "now", "end"))),
+        _kind(
+            ConsoleLines,
+            stream=st.sampled_from(("stdout", "stderr")),
+            lines=st.lists(_texts, min_size=1, max_size=3).map(tuple),
+        ),
+        _kind(SystemMetrics, data=trees()),
         _kind(
             Alert,
             title=_texts,
