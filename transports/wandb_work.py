@@ -98,6 +98,10 @@ class RunWork:
             elif isinstance(record, FileSaved):
                 is_owed = record.path in self._owed.files
                 self._files.saved(record.path, record.policy, key if is_owed else None)
+            elif isinstance(record, _DESCRIBING) and self._owed.description:
+                self._description_keys = [
+                    key
+                ]  # one of those that are to be told, which the end of the run answers for
             elif isinstance(record, Alert) and key in self._owed.alerts:
                 self.alerts.append((key, record))
             elif isinstance(record, Exit) and _ends(batch):

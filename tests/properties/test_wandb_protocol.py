@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corelib.pure.records import Alert, ConfigChange, ConsoleLines, Exit, FileSaved, Row, SystemMetrics
@@ -170,6 +170,12 @@ stream_faults = st.lists(
 
 
 @given(mixed_calls, outages, stream_faults, cuts)
+@example(
+    ["config", ("w1", 0, False)],
+    {"UpsertBucket": Outage(EVER, None)},
+    [*[Fault()] * 3, Fault(kills=True)],
+    [],
+)
 def test_nothing_holds_rows_up(calls, outages, faults, cuts) -> None:
     """However long files, alerts or changes fail, rows arrive with the call that takes them, and the run ends.
 
