@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from attrs import field, frozen
 
 from corelib.pure.metrics import MetricDefinition
-from corelib.pure.parts import Base, base_of, with_base
+from corelib.pure.parts import Base, base_of, with_base, with_bases_of
 from corelib.pure.records import RunStart
 from corelib.pure.replay import Replay
 from transports.wandb_config import ClientFacts, wrapped_config, yaml_text
@@ -130,6 +130,7 @@ def description(
 
 def _noted(config: Mapping[str, Any], start: RunStart) -> Mapping[str, Any]:
     """Return a config with a note where the run begins, for those who deliver it once more without knowing."""
+    config = with_bases_of(config, start.config)
     if start.resumed or start.writer is None or base_of(config, start.writer) is not None:
         return config
     return with_base(config, start.writer, Base(step=start.starting_step, runtime=start.runtime_offset))

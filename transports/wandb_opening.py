@@ -2,7 +2,7 @@
 
 Law: a run that continues another goes on behind the lines that are stored; any other begins at line 0, also
 where the server holds lines under its name, which are then overwritten, and that is said. Nothing is pushed
-before both questions have an answer.
+before both questions have an answer. A part that another one follows has had its say, and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from corelib.ports import RunRef
 from corelib.pure.parts import Base
 from transports.wandb_documents import ProtocolSettings
 from transports.wandb_exchange import HttpRequest, HttpResult, Verdict
-from transports.wandb_graphql import Bucket, Reader, features_request, upsert_request
+from transports.wandb_graphql import Bucket, Reader, RunName, features_request, upsert_request
 from transports.wandb_resume import Lines, read_lines, resume_request
 from transports.wandb_stream import CONSOLE, EVENTS, HISTORY
 
@@ -30,6 +30,7 @@ class Opening:
         run: the address of the run.
         resumed: it continues a run that the server holds.
         base: where its lines begin; None: behind those that the server holds.
+        is_followed: another part has begun behind it.
         variables: how the run is described.
         settings: the settings of the transport.
     """
@@ -40,6 +41,7 @@ class Opening:
         *,
         resumed: bool,
         base: Base | None,
+        is_followed: bool = False,
         variables: Mapping[str, Any],
         settings: ProtocolSettings,
     ) -> None:
@@ -53,7 +55,8 @@ class Opening:
         self._resumed = resumed
         self._settings = settings
         self._base = base
-        self._lines: Lines | None = None if resumed else Lines(0, 0, 0, "")
+        self._is_followed = is_followed
+        self._lines: Lines | None = None if resumed or is_followed else Lines(0, 0, 0, "")
 
     def next_request(self) -> HttpRequest:
         """Return what to ask next."""
@@ -71,6 +74,9 @@ class Opening:
                 return lines
             self._lines = lines or Lines(0, 0, 0, "")
             self._go_on_behind(self._lines)
+            if self._is_followed:
+                self.bucket = self._as_it_stands(self._lines)
+                self.is_done = True
             return None
         reader = Reader(request, result, host, now)
         if self.bucket is None:
@@ -90,6 +96,10 @@ class Opening:
         if isinstance(features, frozenset):  # not knowing them costs nothing but some bytes
             self.encoding = next((_ENCODINGS[name] for name in _ENCODINGS if name in features), None)
         return None
+
+    def _as_it_stands(self, lines: Lines) -> Bucket:
+        run = RunName(self._run.entity or self._settings.entity or "", self._run.project, self._run.run_id)
+        return Bucket(run, lines.storage_id or None, None, lines.history, inserted=False, started=True)
 
     def _go_on_behind(self, lines: Lines) -> None:
         base = self._base or lines

@@ -113,7 +113,7 @@ class RunProtocol:
 
     def open(self, start: RunStart) -> None:
         """Begin to open the run; where it is open, nothing is asked again."""
-        self._work.start = self._work.start or start
+        self._work.begin(start)
         self._refusal = None
 
     def rebuild(self, batch: Batch) -> None:
@@ -197,6 +197,8 @@ class RunProtocol:
             return None
         if bucket is None:
             return self._ask_to_open(work.start)
+        if work.is_followed:
+            return None
         if self._doubted is not None:
             address = {"id": bucket.storage_id, "name": bucket.run.run_id}
             question = upsert_request({**address, "project": bucket.run.project, "entity": bucket.run.entity})
@@ -250,6 +252,7 @@ class RunProtocol:
                 self._run,
                 resumed=start.resumed,
                 base=base_of(start.config, start.writer),
+                is_followed=self._work.is_followed,
                 variables={**variables, **address},
                 settings=self._settings,
             )

@@ -88,11 +88,14 @@ class _Line(NamedTuple):
 class Stream:
     """What waits to be pushed, and where the next line of each file goes.
 
-    `offsets` says so per file. The rest of the state is what no push has carried yet.
+    `offsets` says so per file. `end` is the number of the history line where another part of the run has begun: lines
+    before that are there, for it began behind them, and others have no place. The rest of the state is what no push has
+    carried yet.
     """
 
     def __init__(self, limits: Limits, offsets: Mapping[str, int] | None = None) -> None:
         self.offsets: dict[str, int] = {name: (offsets or {}).get(name, 0) for name in LINE_FILES}
+        self.end: int | None = None
         self.uploaded: list[str] = []
         self._line_bytes = limits.line_bytes
         self._limit_bytes = limits.push_bytes
@@ -115,8 +118,20 @@ class Stream:
         if len(text) > self._line_bytes:
             reason = f"a line of {len(text)} bytes is longer than the {self._line_bytes} that a server takes"
             return Refusal(keys, reason)
+        if name == HISTORY and self.end is not None:
+            return self._passed_over(self.end, keys)
         self._waiting[name].append(_Line(quoted(text), keys))
         return None
+
+    def _passed_over(self, end: int, keys: tuple[Key, ...]) -> Refusal | None:
+        if self.offsets[HISTORY] < end:
+            self.offsets[HISTORY] += 1
+            return None
+        reason = (
+            f"another part of the run begins at line {end}, so there is no place for later rows of this one; "
+            "`corelib sync --id` delivers it under another id"
+        )
+        return Refusal(keys, reason)
 
     def set_summary(self, text: bytes, keys: Iterable[Key]) -> Refusal | None:
         """Replace the summary, which always goes out whole; one that is too long is refused."""
@@ -141,7 +156,7 @@ class Stream:
         """Say that the machine will be taken away."""
         self._preempting = key
 
-    def end(self, exit_code: int, key: Key | None) -> None:
+    def complete(self, exit_code: int, key: Key | None) -> None:
         """Say, when all else is out, that the run is complete."""
         self._ending = (exit_code, key)
 

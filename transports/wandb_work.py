@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from corelib.ports import Batch
+from corelib.pure.parts import end_of
 from corelib.pure.records import (
     Alert,
     ConfigChange,
@@ -84,6 +85,16 @@ class RunWork:
         self._description_keys: list[Key] = []
         self._description_is_due = owed.description
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether another part has begun behind this one, which has had its say."""
+        return self.stream.end is not None
+
+    def begin(self, start: RunStart) -> None:
+        """Take how the run began, with what is noted of its other parts now."""
+        self.start = start
+        self.stream.end = end_of(start.config, start.writer)
+
     # ------------------------------------------------------------------------------------------------------ records
 
     def rebuild(self, batch: Batch) -> None:
@@ -115,9 +126,9 @@ class RunWork:
         new = [record for record in batch.records if not self._fold.is_known(batch.writer, record)]
         if not new:
             return
-        if self.is_complete:
-            self.is_complete, self.is_reopening = False, True
         self._fold.forget_open_keys()
+        if self.is_complete and not self.is_followed:
+            self.is_complete, self.is_reopening = False, True
         self._summary_changes = {}
         ending: Key | None = None
         for record in new:
@@ -127,14 +138,16 @@ class RunWork:
                 self._summary_changes[key] = record.update
             elif isinstance(record, Exit) and _ends(batch):
                 ending, self._exit_code = key, _code(record)
-            elif not isinstance(record, Row):
+            elif not isinstance(record, Row) and not self.is_followed:
                 self._take_other(record, key)
             self._add_rows(self._close_rows(key))
+        if self.is_followed:
+            return
         if ending is not None:
             self._ending = ending
             self._end(ending)
         if self._exit_code is not None:
-            self.stream.end(self._exit_code, ending)
+            self.stream.complete(self._exit_code, ending)
         if any(isinstance(record, _SUMMARISED) for record in new):
             self._set_summary(self._summary_changes)
 

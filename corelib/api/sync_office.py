@@ -138,8 +138,6 @@ class Office:
         self._accounts: dict[tuple[int, str], Account] = {}
         self._errors: dict[int, BaseException] = {}
         self._hopeless: set[int] = set()
-        self._repeated: set[int] = set()
-        self._repeating: set[int] = set()
         self._stopped = False
 
     def deliver(self, jobs: Sequence[Job]) -> list[SyncResult]:
@@ -219,12 +217,9 @@ class Office:
             parts, key=lambda part: not (job.destination.is_server and has_begun(part, job.destination))
         )
         for part in turns:
-            again = number in self._repeated
-            account = self._part(job, part, waits_for=waits_for, begins=id(part) in heads, again=again)
+            account = self._part(job, part, waits_for=waits_for, begins=id(part) in heads)
             self._accounts[number, str(part.directory)] = account
             waits_for = waits_for or (part if account.holds_up else None)
-            if id(part) in self._repeating:
-                self._repeated.add(number)
 
     def _result(self, number: int, job: Job) -> SyncResult:
         chain, destination = job
@@ -255,7 +250,7 @@ class Office:
 
     # --------------------------------------------------------------------------------------------------- one part
 
-    def _part(self, job: Job, part: Part, *, waits_for: Part | None, begins: bool, again: bool) -> Account:
+    def _part(self, job: Job, part: Part, *, waits_for: Part | None, begins: bool) -> Account:
         """Deliver one part; return its account, and why something of it is pending.
 
         Args:
@@ -263,7 +258,6 @@ class Office:
             part: the part.
             waits_for: something before it that is pending, so that its turn has not come.
             begins: what it continues, if anything, is not delivered with it.
-            again: what comes before it was delivered once more, so that its own last word is to be said again.
         """
         destination = job.destination
         # Whether a server has a key, and answers, does not matter where nothing is to be sent.
@@ -294,8 +288,6 @@ class Office:
         if is_server and shipment.must_be_remembered and cursor is not None and cursor.place is None:
             return recorded(part, destination, forgetful(part), holds_up=True)
         if is_server:
-            if again and not part.is_running:
-                shipment.forget()
             why = hindrance(shipment, destination)
             if why is not None:
                 return recorded(part, destination, why, holds_up=True)
@@ -317,8 +309,6 @@ class Office:
         finally:
             with self._lock:
                 self._under_way.remove(one)
-        if delivery.has_repeated:
-            self._repeating.add(id(shipment.part))
         ledger = delivery.ledger
         if one.is_enough:
             ledger = ledger.without_pending()  # what the program has written meanwhile is for the next sync

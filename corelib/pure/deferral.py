@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 from attrs import evolve, field, frozen
 
 from corelib.pure.outcomes import Rejected, Retry
-from corelib.pure.parts import Base, base_of, with_base, with_bases_of
+from corelib.pure.parts import Base, base_of, next_place, with_base, with_bases_of, with_later_bases_of
 from corelib.pure.records import Exit, Record, Row, RunStart
 from corelib.pure.remote import (
     Answer,
@@ -32,7 +32,7 @@ from corelib.pure.remote import (
     starting_step,
 )
 
-__all__ = ["ASK_AGAIN_S", "Continuation", "Verdict", "continued", "decide"]
+__all__ = ["ASK_AGAIN_S", "Continuation", "Verdict", "continued", "decide", "taken_up"]
 
 ASK_AGAIN_S: Final = 15.0
 """How long to wait, in seconds, where only people can mend what keeps the question from being answered."""
@@ -75,10 +75,8 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         answer: what is known of that id there.
     """
     if isinstance(answer, LookupFailed):
-        reason = f"run {run_id} cannot be looked up ({_trimmed(answer.reason)})"
-        if answer.kind == "refused":
-            return Rejected(reason=reason)
-        return Retry(reason=reason, after=answer.after if answer.retry else ASK_AGAIN_S)
+        retry = _ask_again(run_id, answer)
+        return Rejected(reason=retry.reason) if answer.kind == "refused" else retry
     replaces = start.deferred is None and not start.resumed
     if isinstance(answer, Unreadable) and not replaces:
         return Rejected(
@@ -90,9 +88,8 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
     remote = answer.remote
     noted = base_of(remote.config, start.writer)
     if replaces and noted is None:
-        return Continuation(
-            resumed=False, config=_noted(with_bases_of({}, remote.config), start, _begins(start))
-        )
+        begins = _begins(start, next_place(remote.config))
+        return Continuation(resumed=False, config=_noted(with_bases_of({}, remote.config), start, begins))
     if start.deferred == "never" and not start.resumed and noted is None:
         where = f" ({answer.remote.where})" if answer.remote.where else ""
         return Rejected(
@@ -104,6 +101,7 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         console=remote.console_lines,
         step=max(starting_step(remote), start.starting_step),
         runtime=max(runtime_offset(remote), start.runtime_offset),
+        place=next_place(remote.config),
     )
     return Continuation(
         repeats=noted is not None,
@@ -115,6 +113,37 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         notes=remote.notes,
         name=remote.name,
     )
+
+
+def taken_up(
+    start: RunStart, run_id: str, continuation: Continuation | None, answer: Answer
+) -> Continuation | Retry | None:
+    """Return what was decided, with what others have noted since: parts that began behind this one, or instead of it.
+
+    Args:
+        start: how the run was recorded to begin.
+        run_id: what it is called where it is delivered to.
+        continuation: what was decided; None: begin as recorded.
+        answer: what is known of the run now, where some of it was delivered.
+    """
+    if isinstance(answer, LookupFailed) and answer.kind != "refused":
+        return _ask_again(run_id, answer)
+    if not isinstance(answer, Started) or start.writer is None or not next_place(answer.remote.config):
+        return continuation
+    stored = answer.remote.config
+    known = Continuation(resumed=start.resumed) if continuation is None else continuation
+    own = base_of(stored, start.writer)
+    if own is None:
+        begun = base_of(known.config, start.writer) or _begins(start)
+        config = with_later_bases_of(known.config, stored, start.writer, begun)
+    else:
+        config = with_bases_of(known.config, stored)
+    return evolve(known, config=config)
+
+
+def _ask_again(run_id: str, answer: LookupFailed) -> Retry:
+    reason = f"run {run_id} cannot be looked up ({_trimmed(answer.reason)})"
+    return Retry(reason=reason, after=answer.after if answer.retry else ASK_AGAIN_S)
 
 
 def _first(start: RunStart, run_id: str) -> Verdict:
@@ -131,8 +160,8 @@ def _first(start: RunStart, run_id: str) -> Verdict:
     return Continuation(resumed=False, config=_noted({}, start, _begins(start)))
 
 
-def _begins(start: RunStart) -> Base:
-    return Base(step=start.starting_step, runtime=start.runtime_offset)
+def _begins(start: RunStart, place: int = 0) -> Base:
+    return Base(step=start.starting_step, runtime=start.runtime_offset, place=place)
 
 
 def _noted(config: Mapping[str, Any], start: RunStart, base: Base) -> Mapping[str, Any]:

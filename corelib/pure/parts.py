@@ -2,16 +2,16 @@
 
 Law: what `with_base` notes, `base_of` finds, also after a backend has stored the config as JSON. The backend is the one
 place that every copy of a run directory meets again, so it alone is asked; what was noted by somebody else and cannot
-be understood counts as not noted. Known limit: a config goes out whole, so whoever sends one without having read the
-stored one takes the notes of others away.
+be understood counts as not noted. A part has the lines from where it begins up to where the next one does, and no more:
+what stands behind that is not its own. A config goes out whole, so whoever sends one has read the stored one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Base", "base_of", "with_base", "with_bases_of"]
+__all__ = ["Base", "base_of", "end_of", "next_place", "with_base", "with_bases_of", "with_later_bases_of"]
 
 _INTERNAL: Final = "_wandb"
 _OURS: Final = "corelib"
@@ -25,6 +25,7 @@ class Base(NamedTuple):
         history, events, console: the number of its first line of each streamed file.
         step: its first step.
         runtime: how long the run had run before, in seconds.
+        place: which part it is; those that began later have a higher one.
     """
 
     history: int = 0
@@ -32,6 +33,7 @@ class Base(NamedTuple):
     console: int = 0
     step: int = 0
     runtime: float = 0.0
+    place: int = 0
 
 
 def base_of(config: Mapping[str, Any], writer: str | None) -> Base | None:
@@ -39,12 +41,28 @@ def base_of(config: Mapping[str, Any], writer: str | None) -> Base | None:
     noted = _parts(config).get(writer or "")
     if not isinstance(noted, (list, tuple)) or len(noted) != len(Base._fields):
         return None
-    history, events, console, step, runtime = noted
-    if not all(type(count) is int and count >= 0 for count in (history, events, console, step)):
+    history, events, console, step, runtime, place = noted
+    if not all(type(count) is int and count >= 0 for count in (history, events, console, step, place)):
         return None
     if type(runtime) not in (int, float) or not 0 <= runtime < float("inf"):
         return None
-    return Base(history, events, console, step, float(runtime))
+    return Base(history, events, console, step, float(runtime), place)
+
+
+def next_place(config: Mapping[str, Any]) -> int:
+    """Return the place of a part that begins now, behind all that are noted."""
+    return 1 + max((base.place for base in _bases(config)), default=-1)
+
+
+def end_of(config: Mapping[str, Any], writer: str | None) -> int | None:
+    """Return the number of the history line at which the part of a writer ends, for another one has begun there.
+
+    None: it is the last part, or it is not noted.
+    """
+    own = base_of(config, writer)
+    if own is None:
+        return None
+    return min((base.history for base in _bases(config) if base.place > own.place), default=None)
 
 
 def with_base(config: Mapping[str, Any], writer: str, base: Base) -> dict[str, Any]:
@@ -62,6 +80,27 @@ def with_bases_of(config: Mapping[str, Any], stored: Mapping[str, Any]) -> Mappi
         if base is not None:
             config = with_base(config, writer, base)
     return config
+
+
+def with_later_bases_of(
+    config: Mapping[str, Any], stored: Mapping[str, Any], writer: str, own: Base
+) -> Mapping[str, Any]:
+    """Return a config with the notes of another one, of which those that are new to it began behind the part `own`.
+
+    So it is where somebody has begun the run anew since the part of `writer` began: its own note is gone.
+    """
+    known = _parts(config).keys()
+    config = with_bases_of(with_base(config, writer, own), stored)
+    for other in _parts(stored).keys() - known:
+        base = base_of(config, other)
+        if base is not None:
+            config = with_base(config, other, base._replace(place=own.place + 1 + base.place))
+    return config
+
+
+def _bases(config: Mapping[str, Any]) -> Iterator[Base]:
+    bases = (base_of(config, writer) for writer in _parts(config))
+    return (base for base in bases if base is not None)
 
 
 def _parts(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
 """Asking a backend what `init()` did not ask it, before the first record of a run is delivered there.
 
 Law: `corelib.pure.deferral` decides, once per run and destination. What it decided is on disk before the run is opened
-there, so that whoever goes on after a crash does not take the run itself for an earlier one.
+there, so that whoever goes on after a crash does not take the run itself for an earlier one. Who goes on asks what was
+noted there meanwhile, for another part may have begun.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final
 
 from corelib.ports import Rejected, Retry, RunRef
 from corelib.pure.cursor import Cursor
-from corelib.pure.deferral import Continuation, continued, decide
+from corelib.pure.deferral import Continuation, continued, decide, taken_up
 from corelib.pure.records import Record, RunStart
 from corelib.shell.transport_calls import TransportCalls
 
@@ -33,9 +34,10 @@ class DeferredDecision:
         declared = calls.capabilities
         is_asked = declared.lookup and declared.create
         self.is_open = is_asked and (start.deferred is not None or may_repeat)
+        self.is_taken_up = False
+        """Whether it was taken before, and it is still to be asked what came of it since."""
         self.continuation: Continuation | None = None
-        self.has_repeated = False
-        """Whether it turned out just now that somebody has delivered the run before."""
+        self._is_asked = is_asked
         self._calls = calls
         self._run = run
         self._start = start
@@ -47,9 +49,19 @@ class DeferredDecision:
         return start if type(start) is RunStart else self._start
 
     def take_up(self, cursor: Cursor) -> None:
-        """Take what an earlier delivery has decided."""
-        if cursor.decided:
+        """Take what an earlier delivery has decided; nothing was sent before the backend had opened the run."""
+        if cursor.decided and not (self._is_asked and cursor.transport is None):
             self.is_open, self.continuation = False, cursor.continuation
+            self.is_taken_up = self._is_asked
+
+    def ask_again(self) -> Retry | None:
+        """Ask the backend what others have noted since the decision was taken; return why nobody can tell."""
+        answer = self._calls.lookup(self._run, _TIMEOUT_S)
+        found = taken_up(self._start, self._run.run_id, self.continuation, answer)
+        if isinstance(found, Retry):
+            return found
+        self.is_taken_up, self.continuation = False, found
+        return None
 
     def take(self) -> Retry | Rejected | None:
         """Ask the backend; return why the run cannot be opened there, now or for good."""
@@ -57,7 +69,6 @@ class DeferredDecision:
         if isinstance(verdict, (Retry, Rejected)):
             return verdict
         self.is_open, self.continuation = False, verdict
-        self.has_repeated = verdict is not None and verdict.repeats
         if verdict is None or not verdict.resumed or verdict.repeats:
             return None
         if verdict.step_shift or not self._start.resumed:

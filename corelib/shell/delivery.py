@@ -162,11 +162,6 @@ class Delivery:
         return delivery.is_drained(self._state)
 
     @property
-    def has_repeated(self) -> bool:
-        """Whether the run had been delivered before, by somebody whose cursor is not known here."""
-        return self._decision.has_repeated
-
-    @property
     def is_refused(self) -> bool:
         """Whether the backend refuses the whole run for good."""
         return self._state.refusal is not None
@@ -340,6 +335,8 @@ class Delivery:
 
     def _open(self) -> Answered:
         hindrance: Retry | Rejected | None = None if self._before is None else self._before(self)
+        if hindrance is None and self._decision.is_taken_up:
+            hindrance = self._decision.ask_again()
         if hindrance is None and self._decision.is_open:
             hindrance = self._decision.take()
             if hindrance is None and self._keeper is not None:

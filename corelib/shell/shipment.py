@@ -175,15 +175,6 @@ class Shipment:
         found = accounted(self.part, ledger, is_complete=True)
         return found.including(ledger.accepted + self._behind(cursor))
 
-    def forget(self) -> None:
-        """Have it delivered anew, as far as that is up to us.
-
-        Raises:
-            OSError: what is remembered of it cannot be removed.
-        """
-        if self.cursor is not None:
-            self.cursor.forget()
-
     def _read(self) -> Cursor | None:
         try:
             return None if self.cursor is None else self.cursor.read(self.run.run_id)

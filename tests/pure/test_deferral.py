@@ -9,9 +9,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelib.pure.deferral import ASK_AGAIN_S, Continuation, continued, decide
+from corelib.pure.deferral import ASK_AGAIN_S, Continuation, continued, decide, taken_up
 from corelib.pure.outcomes import Rejected, Retry
-from corelib.pure.parts import Base, base_of, with_base
+from corelib.pure.parts import Base, base_of, end_of, with_base
 from corelib.pure.records import Exit, Row, RunStart
 from corelib.pure.remote import (
     Absent,
@@ -173,7 +173,7 @@ def test_without_resume_a_run_takes_the_place_of_what_is_there(answer: Answer) -
     assert isinstance(begun, RunStart)
     assert (begun.resumed, begun.starting_step, begun.summary) == (False, 0, {})
     assert {key: value for key, value in begun.config.items() if key != "_wandb"} == {"lr": 0.2}
-    assert base_of(begun.config, "w2") == Base()
+    assert base_of(begun.config, "w2") == (Base(place=1) if isinstance(answer, Started) else Base())
     assert base_of(begun.config, "w1") == (Base(history=3) if isinstance(answer, Started) else None)
     again = decide(start, "abc", Started(evolve(FOUND, config=begun.config)))
     assert isinstance(again, Continuation)
@@ -224,3 +224,67 @@ def test_what_nobody_knows_begins_as_recorded(start: RunStart, policy: str) -> N
         assert isinstance(begun, RunStart)
         assert evolve(begun, config=new.config) == new
         assert begun.config.items() >= {k: v for k, v in new.config.items() if k != "_wandb"}.items()
+
+
+@given(remote_runs(), remote_runs())
+def test_who_goes_on_learns_of_parts_that_began_since(remote: RemoteRun, later: RemoteRun) -> None:
+    """Its own lines end where those of the other part begin; nothing else of what was decided is changed."""
+    own, other = offline("allow", writer="w1"), offline("allow", writer="w2")
+    first = decide(own, "abc", Started(remote))
+    assert isinstance(first, Continuation)
+    begun = continued(own, first)
+    assert isinstance(begun, RunStart)
+    second = decide(other, "abc", Started(evolve(later, config=begun.config)))
+    assert isinstance(second, Continuation)
+    stored = continued(other, second)
+    assert isinstance(stored, RunStart)
+
+    alone = taken_up(own, "abc", first, Started(evolve(remote, config=begun.config)))
+    followed = taken_up(own, "abc", first, Started(evolve(later, config=stored.config)))
+
+    assert isinstance(alone, Continuation)
+    assert continued(own, alone) == begun
+    assert isinstance(followed, Continuation)
+    assert evolve(followed, config={}) == evolve(first, config={})
+    seen = continued(own, followed)
+    assert isinstance(seen, RunStart)
+    assert end_of(seen.config, "w1") == later.history_lines
+    assert end_of(stored.config, "w2") is None
+
+
+@pytest.mark.parametrize(
+    "continuation", [None, Continuation(resumed=False, config=with_base({}, "w1", Base()))]
+)
+def test_who_goes_on_learns_that_the_run_was_begun_anew(continuation: Continuation | None) -> None:
+    """Its own note is gone then, and what it has left has no place."""
+    start = offline(None, writer="w1")
+    anew = Started(evolve(FOUND, config=with_base({}, "w2", Base())))
+
+    found = taken_up(start, "abc", continuation, anew)
+
+    assert isinstance(found, Continuation)
+    begun = continued(start, found)
+    assert isinstance(begun, RunStart)
+    assert (begun.resumed, end_of(begun.config, "w1")) == (False, 0)
+
+
+@pytest.mark.parametrize("continuation", [None, Continuation()])
+@pytest.mark.parametrize(
+    "answer",
+    [Absent(), Created(), Started(FOUND), Unreadable("torn"), LookupFailed("refused", "no.")],
+    ids=str,
+)
+def test_who_goes_on_goes_on_where_nobody_knows_of_other_parts(
+    answer: Answer, continuation: Continuation | None
+) -> None:
+    """What was delivered so far was delivered: nothing is decided anew."""
+    assert taken_up(offline("allow", writer="w1"), "abc", continuation, answer) is continuation
+    noted = Started(evolve(FOUND, config=with_base({}, "w2", Base())))
+    assert taken_up(offline("allow"), "abc", continuation, noted) is continuation
+
+
+def test_who_goes_on_waits_for_an_answer() -> None:
+    """Else it might overwrite what came since."""
+    answer = LookupFailed("unreachable", "down.", retry=True)
+    found = taken_up(offline("allow", writer="w1"), "abc", None, answer)
+    assert found == Retry(reason="run abc cannot be looked up (down)")

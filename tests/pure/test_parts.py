@@ -9,10 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelib.pure.parts import Base, base_of, with_base, with_bases_of
+from corelib.pure.parts import (
+    Base,
+    base_of,
+    end_of,
+    next_place,
+    with_base,
+    with_bases_of,
+    with_later_bases_of,
+)
 
 COUNTS = st.integers(0, 2**53)
-BASES = st.builds(Base, COUNTS, COUNTS, COUNTS, COUNTS, st.floats(0, 1e12))
+BASES = st.builds(Base, COUNTS, COUNTS, COUNTS, COUNTS, st.floats(0, 1e12), COUNTS)
 WRITERS = st.text(min_size=1, max_size=8)
 LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3)
 TREES = st.recursive(
@@ -45,14 +53,15 @@ def test_what_is_noted_is_found(
     [
         None,
         [],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0, 0, 0],
-        [-1, 0, 0, 0, 0],
-        [0.5, 0, 0, 0, 0],
-        [True, 0, 0, 0, 0],
-        [0, 0, 0, 0, -1],
-        [0, 0, 0, 0, "1"],
-        [0, 0, 0, 0, float("inf")],
+        [0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0],
+        [-1, 0, 0, 0, 0, 0],
+        [0.5, 0, 0, 0, 0, 0],
+        [True, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, -1, 0],
+        [0, 0, 0, 0, "1", 0],
+        [0, 0, 0, 0, float("inf"), 0],
+        [0, 0, 0, 0, 0, -1],
         {"history": 0},
     ],
     ids=str,
@@ -78,3 +87,33 @@ def test_the_notes_of_a_stored_config_are_taken_over() -> None:
         None,
     ]
     assert taken["lr"] == 1
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6))
+def test_each_part_ends_where_the_next_one_begins(lengths: list[int]) -> None:
+    """Also where parts have no lines; the last one has no end, and who is not noted has none either."""
+    config: dict[str, Any] = {}
+    lines = 0
+    begins = []
+    for number, length in enumerate(lengths):
+        config = with_base(config, f"w{number}", Base(history=lines, place=next_place(config)))
+        begins.append(lines)
+        lines += length
+
+    ends = [end_of(config, f"w{number}") for number in range(len(lengths))]
+
+    assert ends == [*begins[1:], None]
+    assert end_of(config, "another") is None
+
+
+def test_a_part_whose_note_is_gone_lies_before_those_that_are_new() -> None:
+    """Who began the run anew took it away; what was known before that keeps its place."""
+    known = with_base(with_base({}, "first", Base()), "own", Base(history=3, place=1))
+    stored = with_base(with_base({}, "first", Base()), "anew", Base(history=0))
+
+    config = with_later_bases_of(known, stored, "own", Base(history=3, place=1))
+
+    assert (end_of(config, "own"), end_of(config, "first"), end_of(config, "anew")) == (0, 0, None)
+    assert with_later_bases_of({}, {"_wandb": {"corelib": {"parts": {"a": 0}}}}, "own", Base()) == with_base(
+        {}, "own", Base()
+    )

@@ -45,7 +45,7 @@ def test_a_push_holds_everything_that_waits() -> None:
     found.set_summary(b'{"loss":NaN}', ())
     found.uploaded.append("config.yaml")
     found.preempt(KEY)
-    found.end(7, KEY)
+    found.complete(7, KEY)
 
     assert body(push_of(found, may_complete=True)) == {
         "files": {
@@ -79,7 +79,7 @@ def test_what_was_taken_is_not_said_again() -> None:
 def test_the_end_is_said_when_nothing_else_is_left() -> None:
     """`complete` waits for the rows, and for whoever else has something to say."""
     found = stream(3, push_bytes=1)
-    found.end(0, KEY)
+    found.complete(0, KEY)
 
     assert "complete" not in body(push_of(found, may_complete=True))
     for _ in range(3):
@@ -96,7 +96,7 @@ def test_a_summary_that_does_not_fit_any_more_holds_the_end_back() -> None:
     """A summary is not forgotten because the push is full of rows."""
     found = stream(1, push_bytes=1)
     found.set_summary(b'{"a":1}', ())
-    found.end(0, KEY)
+    found.complete(0, KEY)
     first = push_of(found, may_complete=True)
     found.taken(first)
     second = push_of(found, may_complete=True)
@@ -285,7 +285,7 @@ def test_giving_up_names_lines_first() -> None:
     found = stream(2)
     found.set_summary(b"{}", [("w", 8)])
     found.preempt(("w", 7))
-    found.end(3, ("w", 9))
+    found.complete(3, ("w", 9))
     found.uploaded.append("a")
 
     assert found.give_up(push_of(found, may_complete=True), "gone") == Refusal(
@@ -300,7 +300,7 @@ def test_giving_up_names_lines_first() -> None:
 def test_a_sign_of_life_that_is_refused_names_nobody() -> None:
     """There is no record behind it."""
     found = stream()
-    found.end(0, None)
+    found.complete(0, None)
 
     assert found.give_up(push_of(found), "gone") == Refusal((), "gone")
     assert found.give_up(push_of(found, may_complete=True), "gone") == Refusal((), "gone")
