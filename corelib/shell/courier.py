@@ -132,6 +132,8 @@ class Courier(Delivery):
         """Let go, in a forked child, of what belongs to the parent."""
         if self._keeper is not None:
             self._keeper.cursor.abandon()
+        if self._turn is not None:
+            self._turn.abandon()
 
     def _say(self, text: str) -> None:
         if not self._is_withdrawn:

@@ -19,7 +19,7 @@ from corelib.pure.cursor import Cursor
 from corelib.shell.cursor import CursorFile, is_delivering, read_cursors
 from corelib.shell.gather import home_directory
 
-__all__ = ["PlacedCursor", "is_under_way", "placed_cursors", "state_directory"]
+__all__ = ["PlacedCursor", "is_under_way", "placed_cursors", "state_directory", "state_root"]
 
 _HASH_DIGITS: Final = 32
 
@@ -31,12 +31,21 @@ def state_directory(directory: str, environ: Mapping[str, str] | None = None) ->
         directory: the run directory.
         environ: the environment, by default the process's own as it is now.
     """
+    name = sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:_HASH_DIGITS]
+    return os.path.join(state_root(environ), name)
+
+
+def state_root(environ: Mapping[str, str] | None = None) -> str:
+    """Return where all files of the user's own are that outlive a process.
+
+    Args:
+        environ: the environment, by default the process's own as it is now.
+    """
     environ = os.environ if environ is None else environ
     root = environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(root):  # the specification has it ignored then
         root = os.path.join(home_directory(environ), ".local", "state")
-    name = sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:_HASH_DIGITS]
-    return os.path.join(root, "corelib", name)
+    return os.path.join(root, "corelib")
 
 
 class PlacedCursor(CursorFile):

@@ -32,12 +32,12 @@ class DeferredDecision:
 
     def __init__(self, calls: TransportCalls, run: RunRef, start: RunStart, *, may_repeat: bool) -> None:
         declared = calls.capabilities
-        is_asked = declared.lookup and declared.create
-        self.is_open = is_asked and (start.deferred is not None or may_repeat)
+        self.is_asked = declared.lookup and declared.create
+        """Whether the backend is a server, which knows runs by their ids."""
+        self.is_open = self.is_asked and (start.deferred is not None or may_repeat)
         self.is_taken_up = False
         """Whether it was taken before, and it is still to be asked what came of it since."""
         self.continuation: Continuation | None = None
-        self._is_asked = is_asked
         self._calls = calls
         self._run = run
         self._start = start
@@ -50,9 +50,9 @@ class DeferredDecision:
 
     def take_up(self, cursor: Cursor) -> None:
         """Take what an earlier delivery has decided; nothing was sent before the backend had opened the run."""
-        if cursor.decided and not (self._is_asked and cursor.transport is None):
+        if cursor.decided and not (self.is_asked and cursor.transport is None):
             self.is_open, self.continuation = False, cursor.continuation
-            self.is_taken_up = self._is_asked
+            self.is_taken_up = self.is_asked
 
     def ask_again(self) -> Retry | None:
         """Ask the backend what others have noted since the decision was taken; return why nobody can tell."""

@@ -49,6 +49,7 @@ from corelib.shell.cursor_keeper import CursorKeeper
 from corelib.shell.dead_letters import DeadLetters
 from corelib.shell.deferred_decision import DeferredDecision
 from corelib.shell.observer import Observer
+from corelib.shell.run_turn import RunTurn
 from corelib.shell.source import NotYet, ResumableSource, Source
 from corelib.shell.transport_calls import TransportCalls, World, described
 
@@ -100,6 +101,7 @@ class Delivery:
         observer: hears what happens.
         before: has delivered what comes before this run; it returns why that is not done yet.
         may_repeat: without a cursor, somebody may have delivered the run before, from here or from a copy.
+        turn: the right to deliver the run, of which other parts may be elsewhere; None: nobody else has any.
 
     Raises:
         UsageError: the transport declares bounds with which nothing could be delivered.
@@ -121,6 +123,7 @@ class Delivery:
         observer: Observer | None = None,
         before: Callable[[Delivery], Retry | None] | None = None,
         may_repeat: bool = False,
+        turn: RunTurn | None = None,
     ) -> None:
         self.name = name
         self.world = World() if world is None else world
@@ -136,6 +139,7 @@ class Delivery:
         self._dead_letters = dead_letters
         self._observer = Observer() if observer is None else observer
         self._before = before
+        self._turn = turn if self._decision.is_asked else None
         self._remote: RemoteAddress | None = None
         self._is_stop_told = False
         self._requests: deque[CloseAsked] = deque()
@@ -334,7 +338,13 @@ class Delivery:
         return answered
 
     def _open(self) -> Answered:
-        hindrance: Retry | Rejected | None = None if self._before is None else self._before(self)
+        hindrance: Retry | Rejected | None = None
+        if self._turn is not None and not self._turn.take():
+            hindrance = Retry(
+                reason="another process delivers a part of this run just now", after=_LOCK_RETRY_S
+            )
+        elif self._before is not None:
+            hindrance = self._before(self)
         if hindrance is None and self._decision.is_taken_up:
             hindrance = self._decision.ask_again()
         if hindrance is None and self._decision.is_open:
@@ -416,5 +426,7 @@ class Delivery:
     def _let_go(self) -> None:
         self._source.close()
         self._calls.close()
+        if self._turn is not None:
+            self._turn.release()
         if self._keeper is not None:
             self._keeper.cursor.release()

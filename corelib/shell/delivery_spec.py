@@ -139,6 +139,7 @@ def delivery_of(
     from corelib.shell.cursor import CursorFile
     from corelib.shell.dead_letters import DeadLetters
     from corelib.shell.predecessors import Predecessors
+    from corelib.shell.run_turn import turn_at
     from corelib.shell.source import CompletedSource, read_start
 
     journal = RunPaths(Path(spec.directory)).journal
@@ -161,5 +162,6 @@ def delivery_of(
         dead_letters=DeadLetters(spec.directory, spec.cursor_name, spec.run_id),
         observer=observer,
         before=before.deliver,
+        turn=turn_at(spec.cursor_name, run),
     )
     return made, source

@@ -20,6 +20,7 @@ from corelib.segments import run_directories
 from corelib.shell.cursor import CursorFile
 from corelib.shell.dead_letters import DeadLetters
 from corelib.shell.delivery import Delivery
+from corelib.shell.run_turn import turn_at
 from corelib.shell.source import CompletedSource
 from corelib.shell.survey import Part, survey
 
@@ -37,6 +38,9 @@ def has_backlog(data_directory: str, run: RunRef, cursor_name: str) -> bool:
         run: the address of the run.
         cursor_name: what the destination's cursor is called.
     """
+    turn = turn_at(cursor_name, run)
+    if turn is not None and turn.is_taken():
+        return True
     address = run.entity, run.project
     return any(True for _ in _undelivered(Path(data_directory), run.run_id, address, cursor_name))
 

@@ -24,6 +24,7 @@ from corelib.shell.cursor_place import PlacedCursor, is_under_way
 from corelib.shell.dead_letters import DeadLetters
 from corelib.shell.delivery import Delivery
 from corelib.shell.readdressed import Readdressed, start_at
+from corelib.shell.run_turn import RunTurn, turn_at
 from corelib.shell.source import CompletedSource, ResumableSource
 from corelib.shell.survey import Part, lost_records
 from corelib.shell.wiring import destination_name, load_transport, transport_name
@@ -242,7 +243,12 @@ class Shipment:
             cursor=self.cursor,
             dead_letters=self._letters(),
             may_repeat=True,
+            turn=self._turn(),
         )
+
+    def _turn(self) -> RunTurn | None:
+        spec = self._destination.spec
+        return turn_at(destination_name(spec, self._destination.server), self.run)
 
     def _letters(self) -> DeadLetters | None:
         if self.cursor is None or self._name is None:

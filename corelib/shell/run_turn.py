@@ -1,0 +1,113 @@
+"""Whose turn it is to deliver a run on this machine, wherever its parts were recorded.
+
+Law: one delivery at a time speaks to a server about a run, or two would take the same lines for their own. The kernel
+takes the turn back however its holder ends, and what is left on disk means nothing. Where no lock can be kept, as in a
+container without a home, nobody waits.
+
+    $XDG_STATE_HOME/corelib/turns/<hash of destination and run>.lock     there while somebody delivers
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from hashlib import sha256
+from typing import Final
+
+from corelib.ports import RunRef
+from corelib.shell.cursor_place import state_root
+
+__all__ = ["RunTurn", "turn_at"]
+
+_HASH_DIGITS: Final = 32
+
+
+def turn_at(destination: str, run: RunRef) -> RunTurn | None:
+    """Return the turn of a run at a destination; None: it is no server with an address, and whom it serves is its own.
+
+    Args:
+        destination: what the destination is called.
+        run: the address of the run there.
+    """
+    return RunTurn(destination, run) if "://" in destination else None
+
+
+class RunTurn:
+    """The right to deliver one run to one destination.
+
+    Args:
+        destination: what the destination is called.
+        run: the address of the run there.
+    """
+
+    def __init__(self, destination: str, run: RunRef) -> None:
+        words = (destination, run.entity or "", run.project, run.run_id)
+        name = sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+        self.path = os.path.join(state_root(), "turns", f"{name}.lock")
+        self._fd = -1
+
+    def take(self) -> bool:
+        """Take the right; return whether it is ours now."""
+        while self._fd < 0:
+            try:
+                os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+                fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError:
+                return True
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                return False
+            except OSError:  # a file system without locks
+                os.close(fd)
+                return True
+            if self._is_there(fd):
+                self._fd = fd
+            else:
+                os.close(fd)  # its holder took it away between our two calls
+        return True
+
+    def is_taken(self) -> bool:
+        """Return whether somebody else has it just now."""
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return False
+
+    def release(self) -> None:
+        """Give the right back. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            if self._is_there(fd):
+                os.unlink(self.path)
+            # Not by closing alone: a child that was forked meanwhile still holds the same lock.
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        except OSError:
+            pass  # an empty file stays, which means nothing
+        finally:
+            os.close(fd)
+
+    def abandon(self) -> None:
+        """Let go in a forked child: the right stays with the parent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _is_there(self, fd: int) -> bool:
+        """Return whether a file still stands under the name."""
+        try:
+            return os.path.samestat(os.fstat(fd), os.stat(self.path))
+        except OSError:
+            return False
