@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import corelib
 from corelib import UsageError
 from tests.online.conftest import Program
 from tests.online.processes import Training, kill_couriers, train
@@ -65,3 +66,50 @@ def test_never_counts_what_is_on_its_way(server: WandbServer, program: Program, 
         pytest.raises(UsageError, match="not delivered all of it yet"),
     ):
         program.init(id=training.run_id, resume="never")
+
+
+@pytest.mark.parametrize("delivery", ["process", "thread"])
+def test_a_part_elsewhere_waits_for_the_one_that_is_arriving(
+    server: WandbServer, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    """Run directories in two places: the second goes on behind all that the first still logs."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with train(server, tmp_path, delivery=delivery, **QUICK) as training:
+        training.log_on(5)
+        server.wait_until(lambda world: bool(world.run(training.run_id).rows), 60.0)
+        elsewhere = str(tmp_path / "b")
+        with pytest.raises(UsageError, match="not delivered all of it yet"):
+            program.init(id=training.run_id, dir=elsewhere, resume="never")
+        run = program.init(id=training.run_id, dir=elsewhere, resume="allow", settings=QUICK)
+        run.log({"number": 1000})
+        waiting = run.finish(timeout=0.5)
+        training.log_on(5)
+        training.stop()
+
+        corelib.setup(settings={"base_url": server.url, "api_key": server.key, **QUICK})
+        corelib.sync([run.sync_dir], patience_s=30.0)
+        stored = server.run(run.id)
+        assert waiting.pending == 1
+        assert [row["number"] for row in stored.rows] == [*range(training.returned), 1000]
+        assert stored.steps == list(range(training.returned + 1))
+
+
+def test_what_was_left_elsewhere_has_no_place_any_more(
+    server: WandbServer, program: Program, tmp_path: Path
+) -> None:
+    """Another part began behind it: its rows are refused and named, and overwrite nothing; what arrived counts so."""
+    server.allow("offset-back")
+    with backlog(server, tmp_path, kill_courier=True) as training:
+        with program.init(id=training.run_id, dir=str(tmp_path / "b"), resume="allow", settings=QUICK) as run:
+            run.log({"number": 1000})
+        expected = [row["number"] for row in server.run(run.id).rows]
+        end = server.run(run.id).exit_code
+
+        corelib.setup(settings={"base_url": server.url, "api_key": server.key, **QUICK})
+        (result,) = corelib.sync([tmp_path / "wandb"], patience_s=30.0)
+
+        assert result.ledger.rejected >= training.returned - len(expected)
+        assert result.ledger.pending == 0
+        assert all("--id" in reason for reason in result.ledger.reasons)
+        assert [row["number"] for row in server.run(run.id).rows] == expected
+        assert (expected[-1], server.run(run.id).exit_code) == (1000, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,32 @@ def test_a_part_that_is_repeated_does_not_have_the_last_word(server: WandbServer
     run = server.run("abc")
     assert values(server) == [0, 1, 2, 3]
     assert (run.summary["x"], run.exit_code, run.config["lr"]["value"]) == (3, 0, 2)
+
+
+def test_an_old_copy_changes_nothing(server: WandbServer, program: Program, tmp_path: Path) -> None:
+    """It holds the first part alone, and no cursor: the last word stays with the part that came after it."""
+    with program.init(id="abc", config={"lr": 1}, settings=QUICK) as first:
+        directory = logged(first, 0, 1)
+        first.save(__file__)
+        first.finish(1)
+    copy = tmp_path / "copy" / directory.name
+    shutil.copytree(directory, copy)
+    (cursor,) = copy.glob("cursor-*.json")
+    cursor.unlink()
+    with program.init(id="abc", resume="must", config={"lr": 2}, settings=QUICK) as second:
+        logged(second, 2, 3)
+    before = server.run("abc")
+    asked = len(server.requests())
+
+    corelib.setup(settings={"base_url": server.url, "api_key": server.key})
+    (result,) = corelib.sync([copy], patience_s=30.0)
+
+    run = server.run("abc")
+    assert result.outcome == "delivered"
+    assert (run.rows, run.summary, run.config, run.exit_code) == (
+        before.rows,
+        before.summary,
+        before.config,
+        before.exit_code,
+    )
+    assert {request.operation for request in server.requests()[asked:]} == {"RunResumeStatus"}
