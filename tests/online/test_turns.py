@@ -57,7 +57,7 @@ def test_what_has_not_begun_waits_for_what_has(server: WandbServer, program: Pro
 
 
 def test_what_comes_after_a_later_part_has_begun_has_no_place(server: WandbServer, program: Program) -> None:
-    """Rows of a child that outlives its run are kept here and named, once another part stands behind that run."""
+    """Rows of a child that outlives its run are set aside and named, once another part stands behind that run."""
     with program.init(id="abc", settings=QUICK) as first:
         directory = logged(first, 0, 1)
     child = JournalWriter(
@@ -70,8 +70,8 @@ def test_what_comes_after_a_later_part_has_begun_has_no_place(server: WandbServe
 
     late = synced(server)
 
-    assert (late.ledger.pending, late.outcome) == (1, "pending")
-    assert "--id" in late.reason
+    assert (late.ledger.rejected, late.outcome) == (1, "rejected")
+    assert all("--id" in reason for reason in late.ledger.reasons)
     assert values(server) == [0, 1, 2, 3]
 
 
