@@ -88,14 +88,13 @@ class _Line(NamedTuple):
 class Stream:
     """What waits to be pushed, and where the next line of each file goes.
 
-    `offsets` says so per file. `end` is the number of the history line where another part of the run has begun: lines
-    before that are there, for it began behind them, and others have no place. The rest of the state is what no push has
-    carried yet.
+    `offsets` says so per file. `ends` says where another part of the run has begun, if one has: lines before that are
+    there, for it began behind them, and others have no place. The rest of the state is what no push has carried yet.
     """
 
     def __init__(self, limits: Limits, offsets: Mapping[str, int] | None = None) -> None:
         self.offsets: dict[str, int] = {name: (offsets or {}).get(name, 0) for name in LINE_FILES}
-        self.end: int | None = None
+        self.ends: Mapping[str, int] | None = None
         self.uploaded: list[str] = []
         self._line_bytes = limits.line_bytes
         self._limit_bytes = limits.push_bytes
@@ -118,17 +117,17 @@ class Stream:
         if len(text) > self._line_bytes:
             reason = f"a line of {len(text)} bytes is longer than the {self._line_bytes} that a server takes"
             return Refusal(keys, reason)
-        if name == HISTORY and self.end is not None:
-            return self._passed_over(self.end, keys)
+        if self.ends is not None:
+            return self._passed_over(name, self.ends[name], keys)
         self._waiting[name].append(_Line(quoted(text), keys))
         return None
 
-    def _passed_over(self, end: int, keys: tuple[Key, ...]) -> Refusal | None:
-        if self.offsets[HISTORY] < end:
-            self.offsets[HISTORY] += 1
+    def _passed_over(self, name: str, end: int, keys: tuple[Key, ...]) -> Refusal | None:
+        if self.offsets[name] < end:
+            self.offsets[name] += 1
             return None
         reason = (
-            f"another part of the run begins at line {end}, so there is no place for later rows of this one; "
+            f"another part of the run begins at line {end} of {name}, so later lines of this one have no place; "
             "`corelib sync --id` delivers it under another id"
         )
         return Refusal(keys, reason)

@@ -88,12 +88,15 @@ class RunWork:
     @property
     def is_followed(self) -> bool:
         """Whether another part has begun behind this one, which has had its say."""
-        return self.stream.end is not None
+        return self.stream.ends is not None
 
     def begin(self, start: RunStart) -> None:
         """Take how the run began, with what is noted of its other parts now."""
         self.start = start
-        self.stream.end = end_of(start.config, start.writer)
+        end = end_of(start.config, start.writer)
+        self.stream.ends = (
+            None if end is None else {HISTORY: end.history, EVENTS: end.events, CONSOLE: end.console}
+        )
 
     # ------------------------------------------------------------------------------------------------------ records
 
@@ -138,7 +141,7 @@ class RunWork:
                 self._summary_changes[key] = record.update
             elif isinstance(record, Exit) and _ends(batch):
                 ending, self._exit_code = key, _code(record)
-            elif not isinstance(record, Row) and not self.is_followed:
+            elif not isinstance(record, Row):
                 self._take_other(record, key)
             self._add_rows(self._close_rows(key))
         if self.is_followed:
@@ -164,7 +167,14 @@ class RunWork:
             self._fold.header(batch.writer, batch.header)
 
     def _take_other(self, record: Record, key: Key) -> None:
-        if isinstance(record, _DESCRIBING):
+        if isinstance(record, ConsoleLines):
+            for text in console_texts(record):
+                self.losses.refuse(self.stream.add(CONSOLE, text, (key,)))
+        elif isinstance(record, SystemMetrics):
+            self._add_sample(record, key)
+        elif self.is_followed:
+            return
+        elif isinstance(record, _DESCRIBING):
             self._description_is_due = True
             self._description_keys.append(key)
         elif isinstance(record, RunStart):
@@ -175,11 +185,6 @@ class RunWork:
             self.alerts.append((key, record))
         elif isinstance(record, Preempting):
             self.stream.preempt(key)
-        elif isinstance(record, ConsoleLines):
-            for text in console_texts(record):
-                self.losses.refuse(self.stream.add(CONSOLE, text, (key,)))
-        elif isinstance(record, SystemMetrics):
-            self._add_sample(record, key)
 
     def _add_sample(self, record: SystemMetrics, key: Key) -> None:
         try:

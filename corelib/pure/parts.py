@@ -54,15 +54,14 @@ def next_place(config: Mapping[str, Any]) -> int:
     return 1 + max((base.place for base in _bases(config)), default=-1)
 
 
-def end_of(config: Mapping[str, Any], writer: str | None) -> int | None:
-    """Return the number of the history line at which the part of a writer ends, for another one has begun there.
+def end_of(config: Mapping[str, Any], writer: str | None) -> Base | None:
+    """Return where the part of a writer ends in each streamed file, for another one has begun there.
 
     None: it is the last part, or it is not noted.
     """
     own = base_of(config, writer)
-    if own is None:
-        return None
-    return min((base.history for base in _bases(config) if base.place > own.place), default=None)
+    later = [] if own is None else [base for base in _bases(config) if base.place > own.place]
+    return Base(*map(min, zip(*later, strict=True))) if later else None
 
 
 def with_base(config: Mapping[str, Any], writer: str, base: Base) -> dict[str, Any]:

@@ -248,7 +248,9 @@ def test_who_goes_on_learns_of_parts_that_began_since(remote: RemoteRun, later: 
     assert evolve(followed, config={}) == evolve(first, config={})
     seen = continued(own, followed)
     assert isinstance(seen, RunStart)
-    assert end_of(seen.config, "w1") == later.history_lines
+    end = end_of(seen.config, "w1")
+    assert end is not None
+    assert end[:3] == (later.history_lines, later.events_lines, later.console_lines)
     assert end_of(stored.config, "w2") is None
 
 
@@ -265,7 +267,8 @@ def test_who_goes_on_learns_that_the_run_was_begun_anew(continuation: Continuati
     assert isinstance(found, Continuation)
     begun = continued(start, found)
     assert isinstance(begun, RunStart)
-    assert (begun.resumed, end_of(begun.config, "w1")) == (False, 0)
+    end = end_of(begun.config, "w1")
+    assert (begun.resumed, end and end.history) == (False, 0)
 
 
 @pytest.mark.parametrize("continuation", [None, Continuation()])

@@ -96,13 +96,14 @@ def test_each_part_ends_where_the_next_one_begins(lengths: list[int]) -> None:
     lines = 0
     begins = []
     for number, length in enumerate(lengths):
-        config = with_base(config, f"w{number}", Base(history=lines, place=next_place(config)))
+        base = Base(history=lines, events=2 * lines, console=3 * lines, place=next_place(config))
+        config = with_base(config, f"w{number}", base)
         begins.append(lines)
         lines += length
 
     ends = [end_of(config, f"w{number}") for number in range(len(lengths))]
 
-    assert ends == [*begins[1:], None]
+    assert [end and end[:3] for end in ends] == [*((line, 2 * line, 3 * line) for line in begins[1:]), None]
     assert end_of(config, "another") is None
 
 
@@ -113,7 +114,11 @@ def test_a_part_whose_note_is_gone_lies_before_those_that_are_new() -> None:
 
     config = with_later_bases_of(known, stored, "own", Base(history=3, place=1))
 
-    assert (end_of(config, "own"), end_of(config, "first"), end_of(config, "anew")) == (0, 0, None)
+    assert [end and end.history for end in (end_of(config, name) for name in ("own", "first", "anew"))] == [
+        0,
+        0,
+        None,
+    ]
     assert with_later_bases_of({}, {"_wandb": {"corelib": {"parts": {"a": 0}}}}, "own", Base()) == with_base(
         {}, "own", Base()
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from corelib.ports import Batch, RunRef
+from corelib.pure.parts import Base, with_base
+from corelib.pure.records import Alert, ConsoleLines, Exit, FileSaved, Row, SummaryChange, SystemMetrics
+from corelib.testing.specimens import TIME, start_record
 from tests.properties.wandb_world import settings
 from transports.wandb_work import RunWork
 
@@ -12,3 +16,38 @@ def test_a_run_without_a_start_cannot_be_described() -> None:
     """Nobody can be told what nobody has said."""
     with pytest.raises(ValueError, match="how the run began"):
         RunWork(settings()).description()
+
+
+def test_a_part_that_another_one_follows_has_nothing_more_to_say() -> None:
+    """Its lines are there up to where the other one begins, later ones have no place, and all else is over."""
+    config = with_base(with_base({}, "w", Base()), "later", Base(history=2, events=1, console=1, place=1))
+    start = start_record(writer="w", config=config)
+    records = (
+        start,
+        *(Row(seq=seq, time=TIME, step=seq, data={"x": seq}) for seq in (2, 3, 4)),
+        ConsoleLines(seq=5, time=TIME, stream="stdout", lines=("one", "two")),
+        *(SystemMetrics(seq=seq, time=TIME, data={"cpu": 1.0}) for seq in (6, 7)),
+        SummaryChange(seq=8, time=TIME, update={"best": 1}),
+        Alert(seq=9, time=TIME, title="t", text="", level="INFO", wait_duration=0.0),
+        FileSaved(seq=10, time=TIME, path="model.bin", policy="now"),
+        Exit(seq=11, time=TIME, exit_code=1, runtime=1.0),
+    )
+    batch = Batch(
+        run=RunRef(run_id="abc", project="p", entity=None, directory=None),
+        writer="w",
+        header=None,
+        records=records,
+    )
+    work = RunWork(settings())
+    work.is_complete = True
+    work.begin(start)
+
+    work.take(batch)
+
+    refused = work.answered(batch)
+    assert set(refused) == {4, 5, 7}
+    assert all("--id" in reason for reason in refused.values())
+    assert work.is_followed
+    assert work.is_complete
+    assert not (work.stream.has_lines or work.stream.is_ending or work.alerts or work.has_files_left)
+    assert work.changed_description() is None
