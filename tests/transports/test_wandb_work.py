@@ -9,6 +9,7 @@ from corelib.pure.parts import Base, with_base
 from corelib.pure.records import Alert, ConsoleLines, Exit, FileSaved, Row, SummaryChange, SystemMetrics
 from corelib.testing.specimens import TIME, start_record
 from tests.properties.wandb_world import settings
+from transports.wandb_saved import Owed
 from transports.wandb_work import RunWork
 
 
@@ -49,5 +50,17 @@ def test_a_part_that_another_one_follows_has_nothing_more_to_say() -> None:
     assert all("--id" in reason for reason in refused.values())
     assert work.is_followed
     assert work.is_complete
-    assert not (work.stream.has_lines or work.stream.is_ending or work.alerts or work.has_files_left)
+    left = (work.stream.has_lines, work.stream.is_ending, bool(work.alerts), work.has_files_left)
+    assert not any(left)
     assert work.changed_description() is None
+
+
+def test_what_a_followed_part_still_owed_is_told() -> None:
+    """Nobody is to find out by chance that a file is missing."""
+    config = with_base(with_base({}, "w", Base()), "later", Base(place=1))
+    work = RunWork(settings(), owed=Owed(files=("model.bin",)))
+
+    work.begin(start_record(writer="w", config=config))
+
+    (notice,) = work.losses.untold()
+    assert "--id" in notice
