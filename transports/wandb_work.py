@@ -96,8 +96,8 @@ class RunWork:
         end = end_of(start.config, start.writer)
         if end is not None and (self._owed.alerts or self._owed.files):
             self.losses.notice(
-                "Another part of the run has begun, so files and alerts that this one still owed are not sent any more; "
-                "`corelib sync --id` delivers them under another id."
+                "Another part of the run has begun, so files and alerts that this one still owed are not sent any "
+                "more; `corelib sync --id` delivers them under another id."
             )
         self.stream.ends = (
             None if end is None else {HISTORY: end.history, EVENTS: end.events, CONSOLE: end.console}
