@@ -29,10 +29,18 @@ class Position(NamedTuple):
 
 
 class Tail:
-    """Reads what was appended since the last `poll`, from all writers of a journal."""
+    """Reads what was appended since the last `poll`, from all writers of a journal.
 
-    def __init__(self, journal_dir: Path, positions: Mapping[str, Position] | None = None) -> None:
-        """Follow `journal_dir`, which need not exist yet, from the given positions or from the beginning."""
+    Args:
+        journal_dir: the directory of the journal, which need not exist yet.
+        positions: where to begin; by default at the beginning.
+        first: the writer that is read before the others, whose rows are numbered behind what is there already.
+    """
+
+    def __init__(
+        self, journal_dir: Path, positions: Mapping[str, Position] | None = None, *, first: str | None = None
+    ) -> None:
+        self._first = first
         self._journal_dir = journal_dir
         self._positions = dict(positions or {})
         self._followed: dict[str, _WriterTail] = {}
@@ -56,7 +64,8 @@ class Tail:
                 self._followed[name] = _WriterTail(self._journal_dir / name, position)
         found: list[Entry] = []
         problem: OSError | None = None
-        for tail in self._followed.values():
+        for name in sorted(self._followed, key=lambda name: name != self._first):
+            tail = self._followed[name]
             try:
                 while len(found) < limit and (entry := tail.next_entry()):
                     found.append(entry)

@@ -490,3 +490,17 @@ def test_every_record_once(actions: list[tuple[str, str, int]]) -> None:
     finally:
         world.tail.close()
         shutil.rmtree(directory)
+
+
+def test_one_writer_can_be_read_before_the_others(tmp_path: Path) -> None:
+    """However they are called, and whoever was there first: the rows of others are numbered behind its own."""
+    for name in ("a", "z", "m"):
+        log(open_writer(tmp_path, name, primary=name == "m"), range(3))
+    tail = Tail(tmp_path, first="m")
+
+    found = [*tail.poll(2), *tail.poll(100)]
+    tail.close()
+
+    writers = [entry.writer for entry in found]
+    assert writers[:4] == ["m"] * 4
+    assert sorted(writers[4:]) == ["a"] * 4 + ["z"] * 4

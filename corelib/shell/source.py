@@ -92,7 +92,7 @@ class CompletedSource:
         start_time: float,
         fate: Callable[[], int | None],
     ) -> None:
-        self._tail = Tail(journal_dir)
+        self._tail = Tail(journal_dir, first=primary)
         self._directory = journal_dir / primary
         self._primary = primary
         self._start = start
