@@ -24,6 +24,7 @@ from corelib.api.destination import (
 )
 from corelib.api.identity import Plan
 from corelib.api.run import Run
+from corelib.api.touching import touch_the_world
 from corelib.errors import JournalError, UsageError
 from corelib.journal import JournalWriter
 from corelib.pure.ids import ENTROPY_BYTES, generate_run_id
@@ -284,6 +285,9 @@ def _start(
         )
         undo.callback(close_at_once, couriers)
         run.give_couriers(couriers)
+    if made is not None:
+        undo.callback(run.stop_hooks)
+        touch_the_world(run, report)
     for warning in driver.run_started():
         report.warn(warning)
     return run

@@ -14,12 +14,12 @@ from pathlib import Path
 from threading import TIMEOUT_MAX, Event, get_ident
 from time import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from corelib.api.carried import Carried
 from corelib.api.identity import Plan
 from corelib.errors import Error, UsageError, UsageTypeError
-from corelib.pure.lifecycle import FAILED, FINISHED
+from corelib.pure.lifecycle import FAILED, FINISHED, RUNNING
 from corelib.pure.paths import RunPaths
 from corelib.pure.receipt import Receipt
 from corelib.pure.records import Exit
@@ -28,15 +28,28 @@ if TYPE_CHECKING:
     from corelib.journal import JournalWriter
     from corelib.shell.report import Report
 
-__all__ = ["Ending"]
+__all__ = ["Ending", "Hook"]
 
 E = TypeVar("E", bound="Ending")
+
+
+class Hook(Protocol):
+    """What touches the world for a run, and lets go of it when the run ends."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """Let go, and record what is left; it raises nothing of its own."""
+
+    def abandon(self) -> None:
+        """Let go in a forked child, and record nothing."""
 
 
 class Ending(Carried):
     """The part of a run that has to do with its end."""
 
-    __slots__ = ("_ender", "_exit_code", "_is_over", "_on_end", "_on_recorded", "_receipt")
+    __slots__ = ("_ender", "_exit_code", "_hooks", "_is_over", "_on_end", "_on_recorded", "_receipt")
 
     def __init__(
         self,
@@ -54,6 +67,7 @@ class Ending(Carried):
         self._exit_code: int | None = None
         self._receipt: Receipt | None = None
         self._ender: int | None = None
+        self._hooks: list[Hook] = []
         self._is_over = Event()
 
     def finish(
@@ -130,6 +144,24 @@ class Ending(Carried):
         for run in (self, *others):
             run.wait_for_ender(None)
 
+    # What touches the world meanwhile.
+
+    def give_hook(self, make: Callable[[Callable[..., None]], Hook]) -> None:
+        """Have something touch the world until the run ends. `make` is given what records for it. For `init()`."""
+        hook = make(self._record_for_hook)
+        self._hooks.append(hook)
+        hook.start()
+
+    def stop_hooks(self) -> None:
+        """Have the world be as it was, the last touch first."""
+        while self._hooks:
+            self._hooks.pop().stop()
+
+    def _record_for_hook(self, kind: type[Any], **values: Any) -> None:
+        with self._lock:
+            if self._state == RUNNING:
+                self._append(kind, **values)
+
     # In a forked child.
 
     def _end_on_its_own(self, on_end: Callable[[Any], None]) -> None:
@@ -137,6 +169,8 @@ class Ending(Carried):
         self._on_end = lambda run, _: on_end(run)
         self._on_recorded = None
         self._is_over = Event()
+        while self._hooks:
+            self._hooks.pop().abandon()
         if self._ender is not None:
             self._is_over.set()  # whoever was ending it does so in the parent
 
@@ -174,6 +208,12 @@ class Ending(Carried):
             self._is_over.wait(min(seconds, TIMEOUT_MAX))
 
     def _record_end(self, exit_code: int | None) -> None:
+        try:
+            self.stop_hooks()  # outside the lock, which what they record waits for
+        finally:
+            self._write_end(exit_code)
+
+    def _write_end(self, exit_code: int | None) -> None:
         with self._lock:
             self._state = FINISHED if exit_code == 0 else FAILED
             self._exit_code = exit_code

@@ -232,7 +232,8 @@ class Settings:
     )
     console: str = setting(
         coerce.choice("auto", "off", "wrap", "redirect", "wrap_raw", "wrap_emu"),
-        "How console output is captured.",
+        "Whether what Python prints is recorded: wrap, or one of the reference's words for it (redirect, wrap_raw, "
+        "wrap_emu), records it; off and auto do not.",
         default="auto",
     )
     x_disable_stats: bool = setting(
