@@ -33,7 +33,7 @@ from corelib.pure.records import RunStart
 from corelib.pure.repository import UNCATEGORIZED
 from corelib.pure.resume import Decision, Requested, UpsertAnswered
 from corelib.shell.debug_log import attach_log, detach_log
-from corelib.shell.directories import RunDirectory, check_room, link, linked, make_run_directory, unlink
+from corelib.shell.directories import RunDirectory, check_room, link, link_back, linked, make_run_directory
 from corelib.shell.drive import ResumeDriver
 from corelib.shell.marker import MarkerFile
 from corelib.shell.repository import checkout_of
@@ -93,6 +93,8 @@ def begin(beginning: Beginning) -> Run:
     if decision.deferred:
         destination = destination.offline()
     has_backlog = _has_backlog(beginning, destination.server, decision.run_id)
+    if has_backlog:
+        decision = _behind_backlog(beginning, decision)
     made = make_run_directory(
         beginning.data_directory,
         mode=destination.mode,
@@ -117,6 +119,15 @@ def _has_backlog(beginning: Beginning, server: Carrier | None, run_id: str) -> b
 
     run = _address(beginning.settings, run_id, None)
     return has_backlog(beginning.data_directory, run, destination_name(server.spec, server.address))
+
+
+def _behind_backlog(beginning: Beginning, decision: Decision) -> Decision:
+    from corelib.pure.deferral import behind_recorded
+
+    recorded = _ask_disk(
+        beginning, beginning.data_directory, decision.run_id, beginning.settings.init_timeout
+    )
+    return behind_recorded(decision, recorded)
 
 
 def _check_before_the_server_is_told(beginning: Beginning, server: Carrier) -> None:
@@ -265,7 +276,7 @@ def _start(
     )
     if made is not None:
         latest = latest_run(Path(made.data))
-        undo.callback(_link_back, latest, linked(latest), report)
+        undo.callback(link_back, latest, linked(latest), report.debug)
         link(latest, made.paths.folder, report.debug)
         # A reason that was a warning has been read already.
         reason = "" if decision.reason in decision.warnings else f"{decision.reason} "
@@ -318,13 +329,6 @@ def _open_journal(
             f"The journal of run {plan.run_id} cannot be begun in {made.data} ({error.strerror or error}): make room "
             "there, or give init(dir=…) another directory."
         ) from error
-
-
-def _link_back(latest: Path, former: str | None, report: Report) -> None:
-    if former is None:
-        unlink(latest, report.debug)
-    elif linked(latest) != former:
-        link(latest, former, report.debug)
 
 
 def _withdraw(session: Session, run: Run, former: Run | None) -> None:

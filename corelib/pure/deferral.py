@@ -31,8 +31,9 @@ from corelib.pure.remote import (
     runtime_offset,
     starting_step,
 )
+from corelib.pure.resume_events import Decision
 
-__all__ = ["ASK_AGAIN_S", "Continuation", "Verdict", "continued", "decide", "taken_up"]
+__all__ = ["ASK_AGAIN_S", "Continuation", "Verdict", "behind_recorded", "continued", "decide", "taken_up"]
 
 ASK_AGAIN_S: Final = 15.0
 """How long to wait, in seconds, where only people can mend what keeps the question from being answered."""
@@ -64,6 +65,24 @@ class Continuation:
 
 Verdict: TypeAlias = Continuation | Retry | Rejected | None
 """What follows: go on as it says, ask again, deliver nothing, or (None) begin as recorded."""
+
+
+def behind_recorded(decision: Decision, recorded: Answer) -> Decision:
+    """Return a decision of `init()` for a run of which not everything recorded here has arrived at the server yet.
+
+    Steps begin behind what is recorded, as they will at the server by then, so that nobody has to move them.
+
+    Args:
+        decision: what the server's answer led to.
+        recorded: what this machine has recorded of the run.
+    """
+    step = starting_step(recorded.remote) if isinstance(recorded, Started) else 0
+    if step <= decision.starting_step:
+        return decision
+    reason = (
+        f"{decision.reason} Rows that are still to be delivered come before it, so it begins at step {step}."
+    )
+    return evolve(decision, starting_step=step, reason=reason)
 
 
 def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from corelib.errors import UsageError
 from corelib.pure.paths import TIMESPEC_FORMAT, RunPaths, folder_name
 
-__all__ = ["RunDirectory", "check_room", "link", "linked", "make_run_directory", "unlink"]
+__all__ = ["RunDirectory", "check_room", "link", "link_back", "linked", "make_run_directory", "unlink"]
 
 
 _ROOM_BYTES: Final = 1 << 14  # more than a journal begins with
@@ -167,6 +167,14 @@ def linked(place: Path) -> str | None:
         return os.readlink(place)
     except OSError:
         return None
+
+
+def link_back(place: Path, former: str | None, debug: Callable[[str], None]) -> None:
+    """Let a symbolic link name what it named before; None: there was none."""
+    if former is None:
+        unlink(place, debug)
+    elif linked(place) != former:
+        link(place, former, debug)
 
 
 def unlink(place: Path, debug: Callable[[str], None]) -> None:

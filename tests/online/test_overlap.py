@@ -46,8 +46,9 @@ def test_a_resumed_run_waits_for_what_its_predecessor_still_has(
         with program.init(
             id=training.run_id, resume="allow", settings={"delivery": delivery, **QUICK}
         ) as run:
+            begun = run.step
             for number in range(10):
-                run.log({"number": 1000 + number})
+                run.log({"number": 1000 + number}, step=begun + number)
             receipt = run.finish(timeout=60)
 
         stored = server.run(run.id)
@@ -56,6 +57,7 @@ def test_a_resumed_run_waits_for_what_its_predecessor_still_has(
         assert numbers == [*range(len(numbers) - 10), *range(1000, 1010)]
         assert len(numbers) - 10 >= training.returned
         assert [row["_step"] for row in stored.rows] == list(range(len(numbers)))
+        assert begun == len(numbers) - 10
         assert stored.exit_code == 0
 
 

@@ -9,7 +9,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelib.pure.deferral import ASK_AGAIN_S, Continuation, continued, decide, taken_up
+from corelib.pure.deferral import ASK_AGAIN_S, Continuation, behind_recorded, continued, decide, taken_up
 from corelib.pure.outcomes import Rejected, Retry
 from corelib.pure.parts import Base, base_of, end_of, with_base
 from corelib.pure.records import Exit, Row, RunStart
@@ -24,6 +24,7 @@ from corelib.pure.remote import (
     runtime_offset,
     starting_step,
 )
+from corelib.pure.resume_events import Decision
 from corelib.pure.resume_table import row_for
 from corelib.testing.specimens import TIME, start_record
 from corelib.testing.strategies.records import records, starts
@@ -291,3 +292,16 @@ def test_who_goes_on_waits_for_an_answer() -> None:
     answer = LookupFailed("unreachable", "down.", retry=True)
     found = taken_up(offline("allow", writer="w1"), "abc", None, answer)
     assert found == Retry(reason="run abc cannot be looked up (down)")
+
+
+@given(remote_runs(), st.integers(0, 50))
+def test_a_run_begins_behind_what_is_recorded_of_it(recorded: RemoteRun, step: int) -> None:
+    """Where the server does not have all of it yet, its answer is not the last word, and the reason says so."""
+    decision = Decision(action="resumed", rule="R5", reason="Goes on.", run_id="abc", starting_step=step)
+
+    found = behind_recorded(decision, Started(recorded))
+
+    assert found.starting_step == max(step, starting_step(recorded))
+    assert (found is decision) == (f"step {found.starting_step}" not in found.reason)
+    assert evolve(found, starting_step=step, reason="Goes on.") == decision
+    assert behind_recorded(decision, Absent()) is decision
