@@ -38,6 +38,7 @@ class Cursor:
         transport: what the transport wants kept, a JSON tree; None: nothing.
         decided: no resume decision is left open.
         continuation: what came of one that was, if the run goes on behind another one.
+        exit_code: that of an end which was delivered and is not in the journal; None: there was none such.
     """
 
     run_id: str
@@ -49,6 +50,7 @@ class Cursor:
     transport: Mapping[str, Any] | None = None
     decided: bool = False
     continuation: Continuation | None = None
+    exit_code: int | None = None
 
 
 def encode_cursor(cursor: Cursor) -> bytes:
@@ -73,6 +75,7 @@ def encode_cursor(cursor: Cursor) -> bytes:
                 "transport": plain(cursor.transport),
                 "decided": cursor.decided,
                 "continuation": None if cursor.continuation is None else plain(_fields(cursor.continuation)),
+                "exit_code": cursor.exit_code,
             }
         )
     except (RecursionError, TypeError, ValueError) as error:
@@ -109,6 +112,7 @@ def decode_cursor(data: bytes) -> Cursor:
             transport=cast("dict[str, Any] | None", tree(found["transport"])),
             decided=found.get("decided", False),
             continuation=None if continuation is None else _continuation(tree(continuation)),
+            exit_code=found.get("exit_code"),
         )
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         # UsageError of a ledger that does not add up is a ValueError, too.

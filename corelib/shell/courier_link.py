@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from corelib.shell.courier_main import STARTED
 from corelib.shell.courier_messages import LineReader, LineWriter
-from corelib.shell.spawn import private_pipe, scrubbed, spawn_python
+from corelib.shell.spawn import handle_on, private_pipe, scrubbed, spawn_python
 
 if TYPE_CHECKING:
     from corelib.shell.delivery_spec import DeliverySpec
@@ -69,13 +69,17 @@ class CourierLink:
             self._fds = to_courier = private_pipe()
             from_courier = private_pipe()
             self._fds = (*to_courier, *from_courier)
+            # Opened here: this process may be gone, and forgotten, before the courier could ask for it.
+            process = handle_on(self._spec.pid)
+            self._fds += () if process is None else (process,)
             self._spawned = spawn_python(
                 self._executable,
                 _BOOT,
                 label=f"corelib-courier-{self._spec.run_id}",
-                environment=scrubbed(self._environ, (self._spec.address.get("key") or "",)),
+                environment=scrubbed(self._environ, self._spec.secrets),
                 stdin=to_courier[0],
                 stdout=from_courier[1],
+                parent=process,
             )
         except BaseException:
             self.close()
@@ -84,6 +88,8 @@ class CourierLink:
         # and a program that has that signal set to its default would die of its courier's death.
         self._fds = (*to_courier, from_courier[0])
         os.close(from_courier[1])
+        if process is not None:
+            os.close(process)
         self._hello_by = monotonic() + _HELLO_S
         writer = LineWriter(to_courier[1])
         path = tuple(os.path.abspath(entry) for entry in sys.path)

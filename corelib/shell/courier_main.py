@@ -19,7 +19,8 @@ __all__ = ["STARTED", "main", "work"]
 STARTED: Final = 42
 """The exit status of a process that has started a courier: no program that is no Python ends so by chance."""
 
-_FIRST_FREE_FD: Final = 3
+_PARENT_FD: Final = 3  # as in `corelib.shell.spawn`
+_FIRST_FREE_FD: Final = 4
 _MOST_FDS: Final = 1 << 16
 _READ_BYTES: Final = 1 << 16
 
@@ -34,17 +35,19 @@ def main() -> None:
     except OSError:
         pass  # no room for another process: then this one stays what it is
     _settle()
-    work(_private(0, os.O_RDONLY), _private(1, os.O_WRONLY), _wake_on_termination())
+    process = _handle(_PARENT_FD)
+    work(_private(0, os.O_RDONLY), _private(1, os.O_WRONLY), _wake_on_termination(), process)
     os._exit(0)  # whatever threads a transport has left
 
 
-def work(stdin: int, stdout: int, wake: int | None = None) -> None:
+def work(stdin: int, stdout: int, wake: int | None = None, process: int | None = None) -> None:
     """Read what is to be delivered, and deliver it.
 
     Args:
         stdin: where the spec and the messages come from.
         stdout: where messages go.
         wake: becomes readable when this process is asked to end.
+        process: becomes readable when the process is gone that wants this courier.
     """
     data = b""
     while b"\n" not in data:
@@ -61,7 +64,7 @@ def work(stdin: int, stdout: int, wake: int | None = None) -> None:
         os.write(stdout, json.dumps({"type": "unfit", "text": type(error).__name__}).encode() + b"\n")
         return
 
-    deliver(line, rest, stdin, stdout, wake)
+    deliver(line, rest, stdin, stdout, wake, process)
 
 
 def _settle() -> None:
@@ -74,6 +77,19 @@ def _settle() -> None:
     os.chdir("/")
     for ignored in (signal.SIGHUP, signal.SIGINT):
         signal.signal(ignored, signal.SIG_IGN)
+
+
+def _handle(fd: int) -> int | None:
+    """Return a file descriptor if it is the handle on a process that it should be; else it is let go of."""
+    try:
+        signal.pidfd_send_signal(fd, 0)
+    except ProcessLookupError:
+        pass  # that process is gone already
+    except (AttributeError, OSError):
+        os.closerange(fd, fd + 1)
+        return None
+    os.set_inheritable(fd, False)
+    return fd
 
 
 def _private(fd: int, flags: int) -> int:

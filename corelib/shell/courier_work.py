@@ -26,7 +26,9 @@ _SAY_EVERY_S: Final = 0.2
 _LAST_WORDS_S: Final = 5.0
 
 
-def deliver(line: bytes, rest: bytes, stdin: int, stdout: int, wake: int | None) -> None:
+def deliver(
+    line: bytes, rest: bytes, stdin: int, stdout: int, wake: int | None, process: int | None = None
+) -> None:
     """Deliver what a spec says, until it is done or no more is to be done.
 
     Args:
@@ -35,10 +37,12 @@ def deliver(line: bytes, rest: bytes, stdin: int, stdout: int, wake: int | None)
         stdin: where more messages come from.
         stdout: where messages go.
         wake: becomes readable when this process is asked to end.
+        process: becomes readable when the process of the run is gone.
     """
     channel = LineWriter(stdout)
     try:
-        _deliver(DeliverySpec.read(line), LineReader(stdin, rest), channel, wake)
+        spec = DeliverySpec.read(line)
+        _deliver(spec, Lifeline(spec, LineReader(stdin, rest), process), channel, wake)
     except Error as error:
         channel.send("failed", text=_plain(str(error)))
     except Exception as error:  # noqa: BLE001  nobody sees a traceback of this process
@@ -46,8 +50,7 @@ def deliver(line: bytes, rest: bytes, stdin: int, stdout: int, wake: int | None)
     channel.flush(_LAST_WORDS_S)
 
 
-def _deliver(spec: DeliverySpec, reader: LineReader, channel: LineWriter, wake: int | None) -> None:
-    lifeline = Lifeline(spec, reader)
+def _deliver(spec: DeliverySpec, lifeline: Lifeline, channel: LineWriter, wake: int | None) -> None:
     voice = Voice(spec, channel)
     delivery, source = delivery_of(
         Delivery,

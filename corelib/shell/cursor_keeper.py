@@ -16,7 +16,7 @@ from attrs import evolve
 from corelib.pure.cursor import Cursor
 from corelib.pure.delivery_state import State, ledger
 from corelib.pure.outcomes import Ledger
-from corelib.pure.records import Header, Record
+from corelib.pure.records import Exit, Header, Record
 from corelib.shell.cursor import CursorFile
 from corelib.shell.deferred_decision import DeferredDecision
 from corelib.shell.source import ResumableSource, is_end_writer
@@ -44,9 +44,11 @@ class CursorKeeper:
         self._marks: dict[str, deque[tuple[int, Position]]] = {}
         self._settled: Mapping[str, int] = {}
         self._was_open = False
-        self._ends: deque[int] = deque()
+        self._ends: deque[Exit] = deque()
+        self._last_end = -1
         self._ends_counted = 0
         self._is_end_outside = False
+        self._exit_code: int | None = None
 
     def take_up(self, cursor: Cursor) -> None:
         """Go on from a cursor."""
@@ -55,14 +57,20 @@ class CursorKeeper:
         self.exited = cursor.exited
         self._ends_counted = sum(map(is_end_writer, cursor.settled))
         self._is_end_outside = bool(self._ends_counted)
-        self.source.seek(self._positions, ended=cursor.exited)
+        self._last_end = max(
+            (seq for writer, seq in cursor.settled.items() if is_end_writer(writer)), default=-1
+        )
+        self._exit_code = cursor.exit_code
+        self.source.seek(self._positions, ended=cursor.exited, exit_code=cursor.exit_code)
 
     def read_on(self, entries: Sequence[tuple[str, Record, int]]) -> None:
         """Take what was read just now."""
         last: dict[str, int] = {}
         for writer, record, _ in entries:
-            if type(record) is not Header and is_end_writer(writer):
-                self._ends.append(record.seq)
+            if type(record) is Exit and is_end_writer(writer):
+                if record.seq > self._last_end:  # one that was given before is not taken again
+                    self._last_end = record.seq
+                    self._ends.append(record)
                 continue
             if type(record) is not Header and self._is_end_outside:
                 self._is_end_outside = self.exited = False  # it was not the end, as it turns out
@@ -90,8 +98,8 @@ class CursorKeeper:
             marks = self._marks.get(writer, ())
             while marks and marks[0][0] <= seq:
                 self._positions[writer] = marks.popleft()[1]
-            while is_end_writer(writer) and self._ends and self._ends[0] <= seq:
-                self._ends.popleft()
+            while is_end_writer(writer) and self._ends and self._ends[0].seq <= seq:
+                self._exit_code = self._ends.popleft().exit_code
                 self._ends_counted += 1
                 self._is_end_outside = True
         settled = {
@@ -112,6 +120,7 @@ class CursorKeeper:
                 transport=transport,
                 decided=not decision.is_open,
                 continuation=decision.continuation,
+                exit_code=self._exit_code,
             )
         )
 

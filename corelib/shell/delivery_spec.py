@@ -58,6 +58,11 @@ class DeliverySpec(NamedTuple):
         """Where it goes, for people: the host, or what else there is in place of one."""
         return place_of(self.address.get("base_url") or self.address["url"])
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key, and the values of further headers: nobody but the transport is to know them."""
+        return (self.address.get("key") or "", *self.address.get("headers", {}).values())
+
     def line(self) -> bytes:
         """Return the spec as one line of JSON."""
         import json

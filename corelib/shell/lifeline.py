@@ -1,9 +1,9 @@
 """How a courier process knows what becomes of the process that started it.
 
 Law: the end of that process is noticed however it came, and never guessed: a closed pipe alone is none as long as
-the journal's writer holds its lock. A process that is gone is no reason to stop before everything is delivered; the
-time that is left for it is bounded. Where the process says how the run ends, that is how it ended, whatever the
-journal could still take.
+the journal's writer holds its lock. A process that is gone is no reason to stop before everything is delivered, or
+while its forked children still write; the time that is left for it is bounded. Where the process says how the run
+ends, that is how it ended, whatever the journal could still take.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from corelib.pure.paths import RunPaths
-from corelib.segments import writer_is_live
+from corelib.segments import writer_is_live, writers
 from corelib.shell.ending import read_status
 
 if TYPE_CHECKING:
@@ -51,20 +51,23 @@ class Lifeline:
     Args:
         spec: what is delivered.
         reader: what the process says.
+        process: becomes readable when the process is gone; None: whoever started this one had no such thing.
     """
 
-    def __init__(self, spec: DeliverySpec, reader: LineReader) -> None:
+    def __init__(self, spec: DeliverySpec, reader: LineReader, process: int | None = None) -> None:
         paths = RunPaths(Path(spec.directory))
         self._spec = spec
         self._reader = reader
+        self._journal = paths.journal
         self._writer_dir = paths.writer(spec.writer)
         self._status_path = str(paths.exit_status)
-        self._process = _process(spec.pid)
+        self._process = _process(spec.pid) if process is None else process
         self._is_cut = False
         self._is_orphaned = False
         self._was_killed = False
         self._exit_code: int | None = None
-        self._gone = Event()
+        self._gone_at: float | None = None
+        self._over = Event()
         self._deadline: float | None = None
         self._last_moment = inf
 
@@ -80,7 +83,7 @@ class Lifeline:
 
     def fate(self) -> int | None:
         """Return the exit code of the run, as far as it can be known; None as long as it may still go on."""
-        if self._exit_code is not None or not self._gone.is_set():
+        if self._exit_code is not None or not self._over.is_set():
             return self._exit_code
         try:
             status = read_status(self._status_path)
@@ -121,10 +124,7 @@ class Lifeline:
                     self._is_cut = True
                     self._was_killed = _was_killed(self._spec.pid, self._process)
                     poller.unregister(self._reader.fd)
-            if not self._gone.is_set() and self._is_over(ready):
-                self._gone.set()
-                self._close(delivery, self._spec.linger_s)
-                delivery.poke()
+            self._look_for_the_end(delivery, ready)
             if self._process in ready:
                 poller.unregister(self._process)
                 self._process = None
@@ -136,7 +136,24 @@ class Lifeline:
             if monotonic() > min(self._last_moment, self._deadline or inf) + _GRACE_S:
                 os._exit(1)  # the transport does not return, and nothing can make it
 
-    def _is_over(self, ready: Container[int]) -> bool:
+    def _look_for_the_end(self, delivery: Delivery, ready: Container[int]) -> None:
+        """Have the end told when the process is gone, and nobody else may write: a forked child may outlive it."""
+        now = monotonic()
+        if self._gone_at is None and self._is_gone(ready):
+            self._gone_at = now
+        if self._gone_at is None or self._over.is_set():
+            return
+        remaining_s = self._spec.linger_s - (now - self._gone_at)
+        if self.is_closing or remaining_s <= 0 or not self._has_heirs():
+            self._over.set()
+            self._close(delivery, max(remaining_s, min(self._spec.linger_s, _TERMINATION_S)))
+            delivery.poke()
+
+    def _has_heirs(self) -> bool:
+        own = self._writer_dir.name
+        return any(writer_is_live(self._journal / name) for name in writers(self._journal) if name != own)
+
+    def _is_gone(self, ready: Container[int]) -> bool:
         if self._process is not None and self._process in ready:
             self._was_killed = self._was_killed or _was_killed(self._spec.pid, self._process)
             return True

@@ -59,9 +59,9 @@ class Readdressed:
         """
         return [(writer, self._at(record), size) for writer, record, size in self._source.poll(limit)]
 
-    def seek(self, positions: Mapping[str, Position], *, ended: bool) -> None:
-        """Go on from these positions; `ended`: the end of the run was given before."""
-        self._source.seek(positions, ended=ended)
+    def seek(self, positions: Mapping[str, Position], *, ended: bool, exit_code: int | None = None) -> None:
+        """Go on from these positions; `ended`: the end of the run was given before, `exit_code`: with this code."""
+        self._source.seek(positions, ended=ended, exit_code=exit_code)
 
     def headers(self) -> Mapping[str, Header]:
         """Return the header of each writer's current segment, as far as it can be read."""

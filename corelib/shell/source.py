@@ -59,8 +59,11 @@ class ResumableSource(Source, Protocol):
         """Where each writer stands after what `poll` has returned so far."""
         ...
 
-    def seek(self, positions: Mapping[str, Position], *, ended: bool) -> None:
-        """Go on from these positions; `ended`: the end of the run was given before."""
+    def seek(self, positions: Mapping[str, Position], *, ended: bool, exit_code: int | None = None) -> None:
+        """Go on from these positions; `ended`: the end of the run was given before.
+
+        `exit_code`: that of an end which was given before and is not in the journal; another one has the same.
+        """
         ...
 
     def headers(self) -> Mapping[str, Header]:
@@ -100,6 +103,8 @@ class CompletedSource:
         self._fate = fate
         self._ended = False
         """An end was given, and there is no need to give one more."""
+        self._exit_code: int | None = None
+        """The code of an end that was given before, and is not in the journal."""
         self._held: Entry | None = None
         self._headers: list[Entry] = []
 
@@ -148,18 +153,18 @@ class CompletedSource:
             else:
                 found.append(end if code is None else _with_code(end, code))
         if is_all and code is not None and not self._ended:
-            self._ended = True
-            found += self._missing_end(code)
+            found += self._missing_end_or_more(code, max(limit - len(found), 1))
         if self._held is not None and all(type(entry.record) is Header for entry in found):
             # Headers are no records: a delivery that got nothing else would take the journal for wholly read.
             self._headers = found
             raise NotYet
         return found
 
-    def seek(self, positions: Mapping[str, Position], *, ended: bool) -> None:
-        """Go on from these positions; `ended`: the end of the run was given before."""
+    def seek(self, positions: Mapping[str, Position], *, ended: bool, exit_code: int | None = None) -> None:
+        """Go on from these positions; `ended`: the end of the run was given before, `exit_code`: with this code."""
         self._tail.seek(positions)
         self._ended = ended
+        self._exit_code = exit_code
 
     def headers(self) -> dict[str, Header]:
         """Return the header of each writer's current segment, as far as it can be read."""
@@ -177,6 +182,23 @@ class CompletedSource:
 
     def _is_end(self, entry: Entry) -> bool:
         return entry.writer == self._primary and type(entry.record) is Exit
+
+    def _missing_end_or_more(self, code: int, limit: int) -> list[Entry]:
+        """Return the end that is missing, if any; but what was recorded until its number was known comes before it."""
+        missing = self._missing_end(code if self._exit_code is None else self._exit_code)
+        try:
+            late = self._tail.poll(limit) if missing else []
+        except OSError:
+            return []  # it is read again
+        if all(type(entry.record) is Header for entry in late):
+            self._ended = True
+            return late + missing
+        end = next((entry for entry in late if self._is_end(entry)), None)
+        if end is not None:  # its process lives, or did so a moment ago
+            self._ended = True
+            late.remove(end)
+            late.append(_with_code(end, code))
+        return late
 
     def _missing_end(self, code: int) -> list[Entry]:
         """Return the end that the process did not write, at the time of its last sign; nothing if it did write one.

@@ -13,7 +13,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-__all__ = ["private_pipe", "scrubbed", "spawn_python"]
+__all__ = ["PARENT_FD", "handle_on", "private_pipe", "scrubbed", "spawn_python"]
+
+PARENT_FD: Final = 3
+"""Where a program that was given one finds what becomes readable when the process is gone that it works for."""
 
 _FIRST_FREE_FD: Final = 3
 _SHORTEST_SECRET: Final = 8  # a shorter one would be found in anything
@@ -22,7 +25,14 @@ _DEFAULT_SIGNALS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.
 
 
 def spawn_python(
-    executable: str, code: str, *, label: str, environment: Mapping[str, str], stdin: int, stdout: int
+    executable: str,
+    code: str,
+    *,
+    label: str,
+    environment: Mapping[str, str],
+    stdin: int,
+    stdout: int,
+    parent: int | None = None,
 ) -> int:
     """Start an interpreter with a piece of code that can import this package; return its process id.
 
@@ -32,7 +42,9 @@ def spawn_python(
         label: what the list of processes shows of it.
         environment: its whole environment.
         stdin: the file descriptor of its standard input.
-        stdout: that of its standard output; it has no others.
+        stdout: that of its standard output.
+        parent: what becomes readable when the process is gone that it works for; at `PARENT_FD` there. Beside it and
+            the standard streams it has no others.
 
     Raises:
         OSError, ValueError: it cannot be started.
@@ -46,12 +58,15 @@ def spawn_python(
         flags.append("-B")
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = f"import sys; sys.path.insert(0, sys.argv[1]); {code}"
+    actions: list[tuple[Any, ...]] = [
+        (os.POSIX_SPAWN_DUP2, stdin, 0),
+        (os.POSIX_SPAWN_DUP2, stdout, 1),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+    ]
+    if parent is not None:
+        actions.append((os.POSIX_SPAWN_DUP2, parent, PARENT_FD))
     options: dict[str, Any] = {
-        "file_actions": [
-            (os.POSIX_SPAWN_DUP2, stdin, 0),
-            (os.POSIX_SPAWN_DUP2, stdout, 1),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        ],
+        "file_actions": actions,
         "setsigmask": (),
         "setsigdef": _DEFAULT_SIGNALS,
     }
@@ -79,6 +94,25 @@ def private_pipe() -> tuple[int, int]:
             os.close(fd)
         raise
     return ends[0], ends[1]
+
+
+def handle_on(pid: int) -> int | None:
+    """Return a file descriptor for a process that `spawn_python` can pass on; None where there is no such thing.
+
+    It becomes readable when the process is gone. Whoever has it may be told afterwards how that came.
+    """
+    try:
+        fd = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not on Linux, or not on this one; or the process is gone already
+        return None
+    if fd > PARENT_FD:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, PARENT_FD + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def scrubbed(environ: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:

@@ -295,6 +295,32 @@ def test_a_child_that_outlives_the_program_leaves_the_run_complete(program: Prog
     assert exit_code in {1, 5}
 
 
+def test_a_child_that_still_logs_keeps_the_courier_of_a_killed_program(program: Program) -> None:
+    """What it logs arrives without a sync; the end is told once, when it is gone, with the code of the program."""
+    process = started(
+        program,
+        """
+        run.log({"who": "parent"})
+        if os.fork() == 0:
+            run.log({"who": "child"})
+            sys.stdin.readline()
+            run.log({"who": "child again"})
+            os._exit(0)
+        time.sleep(600)
+        """,
+        stdin=subprocess.PIPE,
+    )
+    program.server.wait_until(lambda world: len(world.run("abc").rows) == 2, timeout_s=_SCRIPT_S)
+    process.kill()
+    process.wait()
+    assert not program.server.run("abc").complete
+    process.communicate("\n")
+    program.server.wait_until(is_complete, timeout_s=_SCRIPT_S)
+    stored = program.server.run("abc")
+    assert sorted(row["who"] for row in stored.rows) == ["child", "child again", "parent"]
+    assert stored.exit_code in {1, 255}
+
+
 @pytest.mark.parametrize("waits", ["time.sleep(600)", "threading.Event().wait()"], ids=["sleep", "lock"])
 def test_a_program_that_waits_is_stopped(program: Program, waits: str) -> None:
     """Stopped at the server, it is interrupted, whatever its main thread waits in, and ends as by a Ctrl-C."""

@@ -55,6 +55,7 @@ CURSORS = st.builds(
         notes=st.none() | st.text(max_size=5),
         name=st.none() | st.text(max_size=5),
     ),
+    exit_code=st.none() | SEQ,
 )
 EXAMPLE = Cursor(
     run_id="r",

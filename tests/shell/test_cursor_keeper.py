@@ -85,6 +85,33 @@ def test_a_child_that_outlives_a_crash_is_followed_by_an_end(run: RunOnDisk) -> 
     assert len(transport.records()) == count
 
 
+def test_an_end_that_comes_twice_is_counted_once(run: RunOnDisk) -> None:
+    """As by a delivery, which passes over what has the number of an end that it had."""
+    transport = MemoryTransport()
+    cursor = CursorFile(str(run.directory), "t")
+    delivery, source = delivery_of(
+        Delivery, run.spec(), transport=transport, report=lambda _: None, fate=lambda: 1
+    )
+    real = source.poll
+    again: list[Any] = []
+
+    def poll(limit: int) -> Any:
+        found = real(limit)
+        again.extend(entry for entry in found if isinstance(entry.record, Exit))
+        return found + (again * 2 if found else [])
+
+    source.poll = poll  # type: ignore[method-assign]
+    delivery.ask_to_close(LONG_S)
+    delivery.carry()
+    found = cursor.read(RUN_ID)
+    assert found is not None
+    assert (found.ledger.delivered, found.exit_code) == (written(run) + 1, 1)
+    run.log(1)
+
+    assert deliver(run, transport, fate=255).ledger.delivered == written(run) + 1
+    assert [getattr(record, "exit_code", None) for record in transport.records()][-1] == 1
+
+
 @given(
     parts=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, 1, 255])), max_size=6),
     own=st.booleans(),

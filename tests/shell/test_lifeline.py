@@ -68,11 +68,20 @@ def other() -> Iterator[Other]:
 class Line:
     """A lifeline, the pipe to it, and the delivery that it tells."""
 
-    def __init__(self, run: RunOnDisk, pid: int, *, data: bytes = b"", wake: int | None = None) -> None:
+    def __init__(
+        self,
+        run: RunOnDisk,
+        pid: int,
+        *,
+        data: bytes = b"",
+        wake: int | None = None,
+        process: int | None = None,
+        linger_s: float = 77.0,
+    ) -> None:
         read, write = os.pipe()
         self.writer = LineWriter(write)
         self.told = Told()
-        self.lifeline = Lifeline(run.spec(pid=pid, linger_s=77.0), LineReader(read, data))
+        self.lifeline = Lifeline(run.spec(pid=pid, linger_s=linger_s), LineReader(read, data), process)
         self.ticks = Event()
         lines.append(self)
         self.lifeline.watch(self.told, wake, self.ticks.set)  # type: ignore[arg-type]
@@ -161,6 +170,51 @@ def test_the_end_of_the_process_is_the_end(run: RunOnDisk, other: Other) -> None
     assert line.lifeline.is_closing
     line.writer.send("poke")
     eventually(lambda: line.told.pokes >= 1)
+
+
+def test_a_child_that_still_writes_keeps_its_courier(run: RunOnDisk, other: Other) -> None:
+    """The run goes on as long as somebody writes to it: neither is its end told, nor the courier asked to close."""
+    child = run.child()
+    line = Line(run, other.pid)
+    other.end()
+    run.writer.abandon()
+    line.writer.close()
+    eventually(lambda: line.lifeline._gone_at is not None)
+    line.ticks.clear()
+    assert line.ticks.wait(LONG_S)
+    assert (line.told.closings, line.lifeline.fate()) == ([], None)
+    child.abandon()
+    assert line.told.asked.wait(LONG_S)
+
+    assert eventually(line.lifeline.fate) == 1
+    assert 0.0 < line.told.closings[0] < 77.0, "the time runs from the end of the process"
+
+
+def test_a_child_does_not_keep_it_for_ever(run: RunOnDisk, other: Other) -> None:
+    """Behind the time of the courier the end is told, whoever lives."""
+    child = run.child()
+    line = Line(run, other.pid, linger_s=0.0)
+    run.writer.abandon()
+    line.writer.close()
+
+    assert eventually(line.lifeline.fate) == 1
+    assert line.told.closings == [0.0]
+    child.abandon()
+
+
+@linux
+def test_a_process_that_is_forgotten_is_known_by_its_handle(run: RunOnDisk) -> None:
+    """It may be over, and its status taken, before its courier has begun: who started that has opened the handle."""
+    if not knows_exits():
+        pytest.skip("this kernel forgets how a process ended")
+    other = Other()
+    process = os.pidfd_open(other.pid)
+    other.process.kill()
+    other.end()
+    line = Line(run, other.pid, process=process)
+
+    assert eventually(line.lifeline.fate) == 255
+    os.close(process)
 
 
 @linux

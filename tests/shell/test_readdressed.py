@@ -32,8 +32,8 @@ class Source:
     def headers(self) -> dict[str, Header]:
         return {"w": header_of(OLD, "w")}
 
-    def seek(self, positions: object, *, ended: bool) -> None:
-        self.heard.append((positions, ended))
+    def seek(self, positions: object, *, ended: bool, exit_code: int | None = None) -> None:
+        self.heard.append((positions, ended, exit_code))
 
     def close(self) -> None:
         self.heard.append("close")
@@ -65,11 +65,11 @@ def test_the_rest_is_passed_on() -> None:
     """Positions and the end go to the journal as they come."""
     source = Source()
     there = Readdressed(source, NEW)
-    there.seek({"w": Position(2, 1)}, ended=True)
+    there.seek({"w": Position(2, 1)}, ended=True, exit_code=9)
     list(there.before({"w": 7}))
     there.close()
 
-    assert source.heard == [({"w": Position(2, 1)}, True), {"w": 7}, "close"]
+    assert source.heard == [({"w": Position(2, 1)}, True, 9), {"w": 7}, "close"]
 
 
 def test_a_start_that_continues_nothing() -> None:

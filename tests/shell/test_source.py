@@ -186,6 +186,46 @@ def test_what_comes_behind_such_an_end_is_given_and_then_an_end_again(tmp_path: 
     assert drain(later) == []
 
 
+def test_another_end_has_the_code_that_was_told(tmp_path: Path) -> None:
+    """Who delivers it knows less of how the process ended than who saw that, and contradicts nobody."""
+    run = RunOnDisk(tmp_path)
+    source = source_of(run, Fate(1))
+    source.seek({}, ended=False, exit_code=255)
+
+    assert getattr(drain(source)[-1][1], "exit_code", None) == 255
+
+
+@pytest.mark.parametrize("late", ["row", "end", "nothing", "unreadable"])
+def test_what_is_recorded_while_the_end_is_made_up_comes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    """Else it would be counted in the number of that end, and another one would have the same."""
+    run = RunOnDisk(tmp_path)
+    source = source_of(run, Fate(1))
+    drain(source_of(run, Fate()))
+    real, meanwhile = source._missing_end, {"row": lambda: run.log(1), "end": run.end}
+
+    def counted(code: int) -> Any:
+        monkeypatch.setattr(source, "_missing_end", real)
+        meanwhile.pop(late, lambda: None)()
+        ends = real(code)
+        if late == "unreadable":
+            monkeypatch.setattr(source._tail, "poll", broken)
+        return ends
+
+    def broken(_: int) -> Any:
+        monkeypatch.undo()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(source, "_missing_end", counted)
+    found = drain(source) + drain(source)
+
+    assert sum(type(record) is Exit for _, record in found) == 1
+    assert type(found[-1][1]) is Exit
+    assert is_end_writer(found[-1][0]) == (late != "end")
+    assert found[-1][1].seq == max(record.seq for _, record in found)
+
+
 def test_an_end_that_is_written_after_all_is_the_end(tmp_path: Path) -> None:
     """The process that was taken for dead ends properly: its own end is given, and no other one."""
     run = RunOnDisk(tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from corelib.shell.spawn import private_pipe, scrubbed, spawn_python
+from corelib.shell.spawn import PARENT_FD, handle_on, private_pipe, scrubbed, spawn_python
 
 LOOK = (
     "import corelib, json, os, signal; print(json.dumps({"
@@ -59,6 +59,39 @@ def test_a_program_has_what_it_is_handed(tmp_path: Path) -> None:
     assert seen["sigint"]
     assert seen["blocked"] == []
     assert not any("held" in name for name in seen["files"])
+
+
+@linux
+def test_a_program_may_have_a_handle_on_who_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands where no standard stream can take its place, and is asked for by this process, which is there."""
+    low = os.open(os.devnull, os.O_RDONLY)
+    free = os.dup(low)
+    os.close(low)
+    monkeypatch.setattr(os, "pidfd_open", lambda pid: os.dup2(free, low))
+    moved = handle_on(os.getpid())
+    monkeypatch.undo()
+    handle = handle_on(os.getpid())
+    assert handle is not None
+    assert moved is not None
+    assert min(handle, moved) > PARENT_FD
+    to, back = private_pipe(), private_pipe()
+    code = "import os, signal; signal.pidfd_send_signal(3, 0); os.write(1, os.readlink('/proc/self/fd/3').encode())"
+    pid = spawn_python(
+        sys.executable, code, label="x", environment={}, stdin=to[0], stdout=back[1], parent=handle
+    )
+    os.close(back[1])
+    with open(back[0], "rb") as answer:
+        assert b"pidfd" in answer.read()
+    os.waitpid(pid, 0)
+    for fd in (*to, handle, moved, free):
+        os.close(fd)
+
+
+def test_nobody_has_a_handle_on_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither on a process that is gone, nor where there are no handles."""
+    assert handle_on(2**22 + 1) is None
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    assert handle_on(os.getpid()) is None
 
 
 @linux
