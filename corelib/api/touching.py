@@ -28,3 +28,7 @@ def touch_the_world(run: Run, report: Report) -> None:
                 "of this process is not recorded, for they are left as they are."
             )
         run.give_hook(lambda record: ConsoleCapture(record, run.dir, report.warn))
+    if "x_disable_stats" in settings.given and not settings.x_disable_stats:
+        from corelib.shell.hooks.machine import MachineSampler
+
+        run.give_hook(lambda record: MachineSampler(record, settings.x_stats_sampling_interval, report.warn))

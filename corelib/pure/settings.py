@@ -238,9 +238,12 @@ class Settings:
     )
     x_disable_stats: bool = setting(
         coerce.flag,
-        "Record no system metrics.",
+        "Record no samples of the machine; they are recorded only where somebody sets this to false.",
         default=False,
         environment=("_DISABLE_STATS", "X_DISABLE_STATS"),
+    )
+    x_stats_sampling_interval: float = setting(
+        coerce.seconds, "Seconds between two samples of the machine, a tenth at least.", default=15.0
     )
     host: str | None = setting(coerce.text, "The name of the machine, for the run's metadata.")
     program: str | None = setting(coerce.path, "The program that runs, for the run's metadata.")

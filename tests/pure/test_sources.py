@@ -133,6 +133,7 @@ def test_pins_reverse_the_order_of_their_owners() -> None:
         ),
         ("WANDB_HTTP_TIMEOUT", "7", "http_timeout", 7.0),
         ("WANDB_X_PUSH_INTERVAL", "0.5", "x_push_interval", 0.5),
+        ("WANDB_X_STATS_SAMPLING_INTERVAL", "2", "x_stats_sampling_interval", 2.0),
         ("WANDB_CONFIG_PATHS", "a.yaml,b.yaml", "config_paths", ("a.yaml", "b.yaml")),
         ("WANDB_RUN_GROUP", "g", "run_group", "g"),
         ("WANDB_RESUME", "0", "resume", None),

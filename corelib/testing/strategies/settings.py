@@ -95,6 +95,7 @@ _WRITTEN: Final[Mapping[str, Callable[[], st.SearchStrategy[Any]]]] = {
         st.from_regex(r"X-[A-Z]{1,5}", fullmatch=True), secrets()
     ),
     "x_push_interval": lambda: _SECONDS,
+    "x_stats_sampling_interval": lambda: _SECONDS,
     "ignore_globs": lambda: st.lists(_TEXTS, max_size=3),
     "init_timeout": lambda: _SECONDS,
     "login_timeout": lambda: _SECONDS,
