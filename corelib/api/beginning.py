@@ -296,9 +296,7 @@ def _start(
         )
         undo.callback(close_at_once, couriers)
         run.give_couriers(couriers)
-    if made is not None:
-        undo.callback(run.stop_hooks)
-        touch_the_world(run, report)
+    touch_the_world(run, report, undo)
     for warning in driver.run_started():
         report.warn(warning)
     return run

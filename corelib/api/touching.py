@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from corelib.api.run import Run
     from corelib.shell.report import Report
 
@@ -16,8 +18,11 @@ __all__ = ["touch_the_world"]
 _NOT_CAPTURED: Final = ("auto", "off")
 
 
-def touch_the_world(run: Run, report: Report) -> None:
-    """Begin what the settings of a run ask for."""
+def touch_the_world(run: Run, report: Report, undo: ExitStack) -> None:
+    """Begin what the settings of a run ask for; nothing where it has no directory. `undo` learns how to end it."""
+    if run.writes_to(None):
+        return
+    undo.callback(run.stop_hooks)
     settings = run.settings
     if settings.console not in _NOT_CAPTURED:
         from corelib.shell.hooks.console import ConsoleCapture
