@@ -141,7 +141,7 @@ def test_g15_an_unreachable_server_and_force_is_an_error(program: Program) -> No
 def test_a_key_of_the_settings_is_used_and_not_stored(program: Program) -> None:
     """A key for one run is no login: no netrc file appears, and the next run does not have it."""
     program.init().finish()
-    assert list(Path(os.environ["HOME"]).iterdir()) == []
+    assert [path for path in Path(os.environ["HOME"]).rglob("*") if path.is_file()] == []
     assert corelib.init(settings={"base_url": program.server.url}).offline
 
 
