@@ -276,7 +276,25 @@ def test_a_stuck_disk_does_not_fill_the_memory(
 
     assert recorder.texts[:2] == ["first", "x" * 10]
     assert len(recorder.texts) < 6
-    assert any("faster than they could be recorded" in text for text in recorder.warnings)
+    assert any("faster than the disk" in text for text in recorder.warnings)
+
+
+def test_a_program_out_of_stack_prints_on(recorder: Recorder, capture: ConsoleCapture) -> None:
+    """What is printed where the stack ends may be missing; what is printed later is not."""
+    capture.start()
+
+    def deeper() -> None:
+        sys.stdout.write("deeper\n")
+        deeper()
+
+    with pytest.raises(RecursionError):
+        deeper()
+    print("later")
+    capture.stop()
+
+    assert recorder.texts[0] == "deeper"
+    assert recorder.texts[-1] == "later"
+    assert not any("any more" in text for text in recorder.warnings)
 
 
 def test_the_end_does_not_wait_for_itself(recorder: Recorder, capture: ConsoleCapture) -> None:

@@ -125,6 +125,8 @@ class ConsoleCapture:
             if self._is_on and text and os.getpid() == self._pid:
                 try:
                     self._take(name, text)
+                except (MemoryError, RecursionError):  # the program's own, and perhaps it gets over it
+                    self._lost += len(text)
                 except Exception as error:  # noqa: BLE001  a print never fails because of us
                     self._is_on = False
                     self._say_broken(error)
@@ -219,7 +221,9 @@ class ConsoleCapture:
         self._record()
         self._close_file()
         if self._lost:
-            self._warn(f"{self._lost} characters were printed faster than they could be recorded.")
+            self._warn(
+                f"{self._lost} characters that were printed are not recorded: faster than the disk, or out of memory."
+            )
 
     def _keep(self, lines: list[str]) -> None:
         """Append lines to the file; where that cannot be, it is said once, and the lines are in the journal only."""

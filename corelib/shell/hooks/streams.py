@@ -37,7 +37,10 @@ class StreamTap:
         def write(*arguments: Any, **named: Any) -> Any:
             result = original(*arguments, **named)
             if self.is_live and arguments and isinstance(arguments[0], str):
-                take(arguments[0])
+                try:
+                    take(arguments[0])
+                except RecursionError:  # it is written, and there is no room on the stack to tell of it
+                    pass
             return result
 
         setattr(write, _MARK, self)
