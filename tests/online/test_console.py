@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+import corelib
 from tests.online.conftest import Program
+from tests.online.test_deferred import forget_cursors, synced
 from tests.online.test_run import is_complete, started
+from tests.servers.wandb_server import WandbServer
 
 _SCRIPT_S = 60
 WRAP = {"console": "wrap"}
@@ -39,6 +43,30 @@ def test_the_console_goes_on_behind_what_is_stored(program: Program) -> None:
     assert stored.events[1]["_runtime"] >= stored.events[0]["_runtime"]
     lines = stored.files["output.log"].decode().splitlines()
     assert [line for line in lines if not line.startswith("corelib: ")] == [*map(str, range(200)), "the end"]
+
+
+def test_syncs_of_parts_with_and_without_cursors_agree(
+    server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts that were recorded offline go behind what is stored, each once, however often they are synced."""
+    server.allow("offset-back")
+    server.seed("abc", project="p", rows=[{"_step": 0}], events=[{"system.cpu": 0}], console=["0 old"])
+    monkeypatch.setenv("WANDB_CONSOLE", "wrap")
+    for part in ("a", "b"):
+        with corelib.init(
+            project="p", id="abc", mode="offline", resume="allow", settings={"quiet": True}
+        ) as run:
+            print(f"{part}1\n{part}2")
+            run.log_system({"cpu": 1})
+    synced(server)
+    stored = server.run("abc")
+    assert texts(stored.console) == ["old", "a1", "a2", "b1", "b2"]
+    assert [row["system.cpu"] for row in stored.events] == [0, 1, 1]
+
+    forget_cursors(tmp_path)
+    synced(server)
+    again = server.run("abc")
+    assert (again.console, again.events) == (stored.console, stored.events)
 
 
 @pytest.mark.slow
