@@ -12,7 +12,7 @@ from math import isfinite
 from operator import index
 from pathlib import Path
 from threading import TIMEOUT_MAX, Event, get_ident
-from time import time
+from time import monotonic, time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -73,7 +73,8 @@ class Ending(Carried):
     def finish(
         self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None
     ) -> Receipt:
-        """End the run and return its receipt. Finishing twice is harmless; the first exit code stays.
+        """End the run and return its receipt. Finishing twice is harmless; the first exit code stays, and what was left
+        to deliver is waited for once more.
 
         While transports are waited for, it is shown how far they are. A Ctrl-C ends the waiting; what is left is
         delivered in the background, or by `corelib sync`.
@@ -116,7 +117,8 @@ class Ending(Carried):
         """Finish with the exit code that the exception means; never suppress it."""
         from corelib.shell.ending import code_of  # loaded since the run began
 
-        self._finish(code_of(error))
+        # Whoever has finished the run in the block has said how long to wait.
+        self._finish(code_of(error), timeout=0.0 if self._is_over.is_set() else None)
 
     # Together with the process.
 
@@ -178,14 +180,24 @@ class Ending(Carried):
 
     def _finish(self, exit_code: int | None, *, timeout: float | None = None) -> Receipt:
         if not self._is_first():
-            self.wait_for_ender(timeout)
-            return self.receipt
+            return self._finish_again(timeout)
         try:
             self._record_end(exit_code)
         except BaseException:
             self._close((), 0.0)
             raise
         self._close((), timeout)
+        return self.receipt
+
+    def _finish_again(self, timeout: float | None) -> Receipt:
+        """Wait for whoever ends the run, and for what that one did not wait for, all within the time."""
+        deadline = monotonic() + (self.settings.finish_timeout if timeout is None else timeout)
+        self.wait_for_ender(timeout)
+        if self._is_over.is_set() and self._couriers:
+            remaining_s = deadline - monotonic()
+            if remaining_s > 0 and not all(courier.wait(0.0) for courier in self._couriers):
+                self._wait_for_couriers((), remaining_s)
+            self._receipt = self._account(self._ledgers(), self._exit_code)
         return self.receipt
 
     def _is_first(self) -> bool:

@@ -19,7 +19,8 @@ class Receipt:
     """The account of a run, in rows, that is in `log()` calls.
 
     `accepted` are the calls that log() took; `rejected` those that could not be written, by reason in `reasons`;
-    `pending` those that are in the journal and not yet with every transport; `delivered` the rest. `invalid` counts
+    `pending` those that are in the journal and not yet with every transport; `delivered` the rest: what nobody was to
+    carry, as offline, is where it belongs when it is recorded, and a later `sync` counts anew. `invalid` counts
     calls whose value was refused with a warning instead of an error, as disabled runs do; they were never accepted.
     `journal` is the journal's directory, or None where nothing is written.
     """
@@ -38,7 +39,10 @@ class Receipt:
 
     def __str__(self) -> str:
         """Return the account as one sentence."""
-        text = f"{self.accepted} rows accepted: {self.delivered} delivered"
+        is_journal_all = self.journal and not (self.transports or self.pending)
+        text = (
+            f"{self.accepted} rows accepted: {self.delivered} {'recorded' if is_journal_all else 'delivered'}"
+        )
         if self.pending:
             text += f", {self.pending} pending"
         if self.rejected:

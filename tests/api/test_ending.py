@@ -104,6 +104,32 @@ def test_a_bad_timeout_changes_nothing(run: Run, someone: Someone, timeout: Any)
     assert run.finish(timeout=1).accepted == 11
 
 
+def test_a_second_finish_waits_for_what_the_first_left(run: Run, someone: Someone) -> None:
+    """As long as it is told to, and its receipt is that of its moment; then there is nothing to wait for."""
+    first = run.finish(timeout=0)
+    someone.rows = 4
+    assert (first.delivered, first.pending) == (0, 10)
+    assert (run.finish(timeout=0).pending, run.receipt.pending) == (6, 6)
+
+    def end() -> None:
+        someone.rows = 10
+        if len([call for call in someone.calls if call.startswith("close")]) == 2:
+            someone.may_end.set()
+
+    someone.while_waiting = end
+    assert (run.finish(timeout=LONG_S).delivered, run.receipt.pending) == (10, 0)
+    assert someone.calls.count("left") == 2
+    assert next(call for call in someone.calls if call.startswith("close")) == "close in 0"
+
+
+def test_the_end_of_a_block_does_not_wait_once_more(run: Run, someone: Someone) -> None:
+    """Who finishes a run in its block has said how long to wait."""
+    with run:
+        run.finish(timeout=0)
+
+    assert [call for call in someone.calls if call.startswith("close")] == ["close in 0"]
+
+
 @pytest.mark.parametrize(("timeout", "asked"), [(-1, "0"), (0, "0"), (2.5, "2.5"), (None, "60")])
 def test_the_time_is_what_was_said(run: Run, someone: Someone, timeout: Any, asked: str) -> None:
     """Less than nothing is nothing; nothing said is what the settings say."""

@@ -29,7 +29,11 @@ def receipt(**changes: Any) -> Receipt:
     ("changes", "expected"),
     [
         ({}, "10 rows accepted: 10 delivered."),
-        ({"journal": "/w/j"}, "10 rows accepted: 10 delivered. Journal: /w/j"),
+        ({"journal": "/w/j"}, "10 rows accepted: 10 recorded. Journal: /w/j"),
+        (
+            {"journal": "/w/j", "transports": {"http": Ledger(accepted=12, delivered=12)}},
+            "10 rows accepted: 10 delivered. Journal: /w/j",
+        ),
         ({"delivered": 7, "pending": 3}, "10 rows accepted: 7 delivered, 3 pending."),
         (
             {"delivered": 7, "rejected": 3, "reasons": {"disk full": 2, "late": 1}},
