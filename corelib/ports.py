@@ -56,7 +56,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
-from corelib.pure.outcomes import Delivered, Outcome, Rejected, RemoteAddress, Retry
+from corelib.pure.outcomes import Delivered, LateLoss, Outcome, Rejected, RemoteAddress, Retry
 from corelib.pure.records import Header, Record, RunStart
 from corelib.pure.remote import Absent, Answer, Created, LookupFailed, RemoteRun, Started, Unreadable
 from corelib.pure.resume_events import UpsertAnswered
@@ -70,6 +70,7 @@ __all__ = [
     "CompleteTransport",
     "Created",
     "Delivered",
+    "LateLoss",
     "LookupFailed",
     "Outcome",
     "Rejected",
@@ -94,6 +95,7 @@ class Capabilities:
     Args:
         lookup, create, open, close: the method of this name is there and wants to be called.
         restartable: `save`, `load` and `rebuild` are there.
+        redeliver: `redeliver` is there, for files and alerts that were refused; only with `restartable`.
         heartbeat_s: `heartbeat` is there, and is called after so many seconds without another call. None: it is
             not.
         journal: the run keeps a journal on disk for this transport. False (null): nothing is written
@@ -110,6 +112,7 @@ class Capabilities:
     open: bool = False
     close: bool = False
     restartable: bool = False
+    redeliver: bool = False
     heartbeat_s: float | None = None
     journal: bool = True
     is_journal: bool = False
@@ -221,6 +224,13 @@ class CompleteTransport(Transport, RemoteIndex, Restartable, Protocol):
         """Show the backend that the run is alive, although there is nothing to deliver.
 
         `Retry`: the backend did not hear it; as after a delivery, it comes again later.
+        """
+        ...
+
+    def redeliver(self, batch: Batch) -> Outcome:
+        """Deliver files and alerts that were refused, as they are now; `rebuild` has told what the run says.
+
+        The answer means what it means for `deliver`, but that `Delivered` owes nothing.
         """
         ...
 

@@ -144,6 +144,7 @@ class HttpTransport:
             open=True,
             close=True,
             restartable=True,
+            redeliver=True,
             heartbeat_s=options.heartbeat_s,
             max_batch_records=_MOST_RECORDS,
             max_batch_bytes=_MOST_BYTES,
@@ -215,6 +216,13 @@ class HttpTransport:
             # While a batch is to come again, nobody else says that the run is alive.
             return evolve(outcome, after=min(outcome.after, self._options.heartbeat_s))
         return outcome
+
+    def redeliver(self, batch: Batch) -> Outcome:
+        """Send files, as they are now, and alerts that were refused; where the run has ended, its end is said again."""
+        protocol = self._of(batch.run)
+        self._begin_call(protocol)
+        protocol.take_again(batch)
+        return self._look_and_carry(protocol, batch.run) or protocol.outcome(batch)
 
     def heartbeat(self, run: RunRef) -> Outcome:
         """Say that the run is alive; files that changed meanwhile go along."""
@@ -345,7 +353,7 @@ class HttpTransport:
 
     def _carry(self, protocol: RunProtocol, *, alive: bool = False) -> Retry | None:
         """Send until nothing is left to send; `Retry` says why it stopped before."""
-        from transports.wandb_protocol import STREAM
+        from transports.wandb_documents import STREAM
 
         last_alive = self._world.clock()
 

@@ -9,31 +9,40 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attrs import field, frozen
 
+from corelib.ports import RemoteAddress
 from corelib.pure.metrics import MetricDefinition
 from corelib.pure.parts import Base, base_of, with_base, with_bases_of
 from corelib.pure.records import RunStart
 from corelib.pure.replay import Replay
 from transports.wandb_config import ClientFacts, wrapped_config, yaml_text
 from transports.wandb_encoding import json_text
-from transports.wandb_exchange import host_of, percent_encoded
+from transports.wandb_exchange import HttpRequest, host_of, percent_encoded
 from transports.wandb_files import METADATA
-from transports.wandb_graphql import RunName
+from transports.wandb_graphql import Bucket, RunName
 from transports.wandb_stream import Limits
 
 __all__ = [
+    "STREAM",
     "Document",
     "ProtocolSettings",
     "app_url_of",
     "description",
     "documents",
     "metadata",
+    "push_request",
+    "remote_address",
     "run_url",
     "stream_target",
 ]
+
+STREAM: Final = "file_stream"
+"""What a push is called in messages."""
+
+_JSON: Final = {"Content-Type": "application/json"}
 
 
 @frozen(kw_only=True)
@@ -91,6 +100,16 @@ def run_url(app_url: str, run: RunName) -> str:
 def stream_target(run: RunName) -> str:
     """Return the path of a run's file_stream below the base URL."""
     return "/".join(("/files", *map(percent_encoded, run), "file_stream"))
+
+
+def remote_address(app_url: str, bucket: Bucket) -> RemoteAddress:
+    """Return what the server calls a run."""
+    return RemoteAddress(*bucket.run, name=bucket.display_name, url=run_url(app_url, bucket.run))
+
+
+def push_request(run: RunName, body: bytes) -> HttpRequest:
+    """Return a push of a run."""
+    return HttpRequest(method="POST", target=stream_target(run), operation=STREAM, headers=_JSON, body=body)
 
 
 def description(

@@ -2,8 +2,9 @@
 
 Law: `now` goes out when it was saved; `live` too, again whenever it has changed, and at the end; `end` at the
 end. A file is the same as long as its size and time of change are. What cannot be read is refused with its
-record; what changed while it was sent is looked at again, and sent as it is then; what was uploaded once and is
-gone by now stays as it was. Nobody here looks at a disk: whoever does is told the names, and tells what is there.
+record, and looked at again at the end; what changed while it was sent is looked at again, and sent as it is then;
+what was uploaded once and is gone by now stays as it was. Nobody here looks at a disk: whoever does is told the names,
+and tells what is there.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from transports.wandb_exchange import LocalFile
 from transports.wandb_stream import Key, Refusal
 from transports.wandb_uploads import Upload
 
-__all__ = ["METADATA", "FileState", "RunFiles"]
+__all__ = ["METADATA", "Fate", "FileState", "RunFiles"]
 
 METADATA: Final = "wandb-metadata.json"
 _FOUND: Final = (METADATA, "requirements.txt")  # uploaded where they are there, whoever put them there
+
+Fate: TypeAlias = Literal["new", "sent", "lost", "again"]
+"""What became of a saved file: nothing so far; it was seen to; it could not be sent, which the end tries once more; it
+was refused for good, and is to be sent after all.
+"""
 
 _LONG_AGO: Final = (-1, -1)  # the size and time of a file of which no more is known than that it was sent
 
@@ -39,26 +45,28 @@ class RunFiles:
     def __init__(self, ignored: Sequence[str] = ()) -> None:
         self._ignored = ignored
         self._policies: dict[str, str] = {}
+        self._keys: dict[str, Key] = {}
         self._asked: dict[str, Key | None] = {}
         self._broken: dict[str, str] = {}
         self._sent: dict[str, tuple[int, int]] = {}
         self._offered: dict[str, tuple[int, int]] = {}
         self._found: tuple[str, ...] = _FOUND
-        self._last_call: Key | None = None
+        self._is_last_call = False
 
-    def saved(self, name: str, policy: str, key: Key | None) -> Refusal | None:
-        """Take that a file was saved. `key` None: long ago, and it was seen to."""
+    def saved(self, name: str, policy: str, key: Key, *, fate: Fate = "new") -> Refusal | None:
+        """Take that a file was saved, and what became of it since."""
         if any(fnmatchcase(name, pattern) for pattern in self._ignored):
             return None
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
-            return None if key is None else Refusal((key,), f"{name!r} is no path below files/")
-        self._policies[name] = policy
-        if policy != "end":
-            if key is None:
-                self._sent[name] = _LONG_AGO
-            else:
-                self._asked[name] = key
+            return Refusal((key,), f"{name!r} is no path below files/") if fate in ("new", "again") else None
+        self._policies[name], self._keys[name] = policy, key
+        if fate == "again":
+            self._sent.pop(name, None)
+        if fate == "again" or (fate == "new" and policy != "end"):
+            self._asked[name] = key
+        elif fate == "sent" and policy != "end":
+            self._sent[name] = _LONG_AGO
         return None
 
     @property
@@ -75,15 +83,15 @@ class RunFiles:
         """Whether a record asks for this file."""
         return name in self._policies
 
-    def end(self, key: Key) -> None:
-        """Take that the run ends: everything that is still to go goes now, on behalf of this record."""
-        self._last_call = key
+    def end(self) -> None:
+        """Take that the run ends: everything that is still to go goes now."""
+        self._is_last_call = True
 
     def to_look_at(self) -> tuple[str, ...]:
         """Return the names under which somebody has to look what is there."""
         names = dict.fromkeys((*self._asked, *self._found))
         for name, policy in self._policies.items():
-            if policy == "live" if name in self._sent else self._last_call is not None:
+            if policy == "live" if name in self._sent else self._is_last_call:
                 names[name] = None
         return tuple(names)
 
@@ -92,21 +100,21 @@ class RunFiles:
         uploads: list[Upload] = []
         refusals: list[Refusal] = []
         for name, state in states.items():
-            key = self._asked.pop(name, None) or self._last_call
+            key = self._asked.pop(name, None) or self._keys.get(name)
             broken = self._broken.pop(name, None)
             if isinstance(state, str):
                 if name in self._policies and name not in self._sent and key is not None:
-                    refusals.append(Refusal((key,), f"{name}: {state}"))
+                    refusals.append(Refusal((key,), f"{name}: {state}", (name,)))
                 continue
             signature = (state.size, state.changed_ns)
             if broken is not None and self._offered.get(name) == signature:
-                refusals.append(Refusal(() if key is None else (key,), broken))
+                refusals.append(Refusal(() if key is None else (key,), broken, (name,)))
                 continue
             if self._sent.get(name) != signature:
                 self._offered[name] = signature
                 uploads.append(Upload(name, LocalFile(state.path, state.size), key))
         self._found = ()
-        self._last_call = None
+        self._is_last_call = False
         return uploads, refusals
 
     def uploaded(self, name: str) -> None:

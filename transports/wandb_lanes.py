@@ -19,7 +19,6 @@ from corelib.ports import Retry
 from transports.wandb_documents import ProtocolSettings
 from transports.wandb_exchange import HttpRequest, HttpResult, Verdict, judge
 from transports.wandb_graphql import Bucket, Reader, alert_request, upsert_request
-from transports.wandb_stream import Refusal
 from transports.wandb_uploads import Moved
 from transports.wandb_work import RunWork
 
@@ -165,16 +164,17 @@ class _Alerts(Lane):
         return alert_request(bucket.run, alert.title, alert.text, alert.level, alert.wait_duration)
 
     def answered(self, request: HttpRequest, result: HttpResult, now: float, pushes: int) -> None:
-        key, _ = self._work.alerts[0]
+        key, alert = self._work.alerts[0]
         success = Reader(request, result, self._settings.host, now).success()
         if isinstance(success, Verdict):
             if not self._gives_up(success, now, pushes):
                 return
-            self._work.losses.refuse(Refusal((key,), success.reason))
+            self._work.losses.refuse_record(key, alert, success.reason)
         else:
             self._succeeded()
             if not success:
-                self._work.losses.refuse(Refusal((key,), f"{self._settings.host} did not take the alert"))
+                reason = f"{self._settings.host} did not take the alert"
+                self._work.losses.refuse_record(key, alert, reason)
         self._work.alerts.popleft()
 
 

@@ -30,11 +30,11 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from attrs import evolve
 
-from corelib.ports import Batch, Delivered, Outcome, Rejected, RemoteAddress, Retry, RunRef
+from corelib.ports import Batch, Delivered, Outcome, Rejected, Retry, RunRef
 from corelib.pure.parts import base_of
 from corelib.pure.records import RunStart
 from transports.wandb_answers import judge_push, says_gone, says_stop
-from transports.wandb_documents import ProtocolSettings, run_url, stream_target
+from transports.wandb_documents import STREAM, ProtocolSettings, push_request, remote_address, stream_target
 from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, HttpResult, Verdict
 from transports.wandb_files import FileState
 from transports.wandb_graphql import Bucket, Reader, upsert_request
@@ -45,12 +45,8 @@ from transports.wandb_saved import NOTHING_OWED, SavedRun
 from transports.wandb_stream import Push
 from transports.wandb_work import RunWork
 
-__all__ = ["STREAM", "RunProtocol"]
+__all__ = ["RunProtocol"]
 
-STREAM: Final = "file_stream"
-"""What a push is called in messages."""
-
-_JSON: Final = {"Content-Type": "application/json"}
 _LEAST_TO_COMPRESS: Final = 1024
 _PERHAPS_ENCODING: Final = (400, 415)
 _LARGE_BYTES: Final = 256 << 10
@@ -101,6 +97,7 @@ class RunProtocol:
         self._now = 0.0
         self._lanes_until: float | None = None
         self._is_stopped = False
+        self._again: Batch | None = None
         if saved is not None:
             self._bucket, self._encoding = saved.bucket(), saved.encoding
             self._work.is_complete = saved.complete
@@ -142,8 +139,16 @@ class RunProtocol:
         if self._work.stream.is_ending and not was_ending:
             self._lanes.hurry()
 
+    def take_again(self, batch: Batch) -> None:
+        """Take files and alerts that were refused for good; those that are on their way already are passed over."""
+        if batch != self._again:
+            self._again = batch
+            self._work.take_again(batch)
+
     def to_look_at(self) -> tuple[str, ...]:
         """Return the names of files of which somebody must look what is there, before the next request."""
+        if self._again is not None:
+            return self._work.asked_files  # the others are as they were when the run ended
         is_ended = self._work.is_complete or (
             self._flight and self._flight.push and self._flight.push.complete
         )
@@ -177,7 +182,7 @@ class RunProtocol:
         """Return a push that says nothing else, to be sent while an upload takes long; its answer is not needed."""
         if self._bucket is None:
             return None
-        return _push_request(self._bucket, b"{}")
+        return push_request(self._bucket.run, b"{}")
 
     def answered(self, result: HttpResult, now: float) -> Retry | None:
         """Take what came back for the last request; `Retry`: not now. `now` is in seconds since the epoch."""
@@ -279,7 +284,7 @@ class RunProtocol:
     def _ask_to_push(self, bucket: Bucket, *, may_complete: bool) -> _Flight:
         push = self._work.stream.next_push(may_complete=may_complete)
         encoding = self._encoding if len(push.body) >= _LEAST_TO_COMPRESS else None
-        request = evolve(_push_request(bucket, push.body), encoding=encoding)
+        request = evolve(push_request(bucket.run, push.body), encoding=encoding)
         return _Flight(request, partial(self._pushed, push), push)
 
     def _pushed(self, push: Push, request: HttpRequest, result: HttpResult, now: float) -> Retry | None:
@@ -364,16 +369,20 @@ class RunProtocol:
             return Rejected(reason=self._refusal, notices=work.losses.untold())
         if self._bucket is None:
             return Retry(reason="the run has not been opened")
-        if batch is not None and work.stream.is_ending:
+        is_again = batch is not None and batch == self._again
+        if batch is not None and (work.stream.is_ending or (is_again and not self._lanes.are_settled())):
             return self._lanes.retry(self._now)
+        if is_again:
+            self._again = None
         refused = {} if batch is None else work.answered(batch)
-        notices = work.losses.untold()
+        notices, late = work.losses.untold(), work.losses.late()
         self._save(self._bucket)
         if refused:
             reason = next(iter(refused.values()))
             others = {seq: one for seq, one in refused.items() if one != reason}
-            return Rejected(reason=reason, seqs=tuple(refused), notices=notices, reasons=others)
-        return Delivered(notices=notices, stop=self._is_stopped, remote=self._address(self._bucket))
+            return Rejected(reason=reason, seqs=tuple(refused), notices=notices, late=late, reasons=others)
+        remote = remote_address(self._settings.app_url, self._bucket)
+        return Delivered(notices=notices, late=late, stop=self._is_stopped, remote=remote)
 
     def _save(self, bucket: Bucket) -> None:
         self.saved = SavedRun(
@@ -386,13 +395,3 @@ class RunProtocol:
             encoding=self._encoding,
             owed=self._work.owed(),
         )
-
-    def _address(self, bucket: Bucket) -> RemoteAddress:
-        return RemoteAddress(
-            *bucket.run, name=bucket.display_name, url=run_url(self._settings.app_url, bucket.run)
-        )
-
-
-def _push_request(bucket: Bucket, body: bytes) -> HttpRequest:
-    target = stream_target(bucket.run)
-    return HttpRequest(method="POST", target=target, operation=STREAM, headers=_JSON, body=body)

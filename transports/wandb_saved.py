@@ -28,7 +28,7 @@ class Owed(NamedTuple):
         description: how the run is described has changed.
         alerts: the records of alerts.
         files: the names of files.
-        losses: why something of it was lost, and what, which the record that ends the run is to say.
+        losses: why something of it could not be sent, and what: it is tried once more when the run ends.
     """
 
     description: bool = False

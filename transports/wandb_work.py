@@ -31,7 +31,7 @@ from corelib.pure.records import (
 )
 from transports.wandb_documents import ProtocolSettings, description, documents, metadata
 from transports.wandb_encoding import json_text, row_text
-from transports.wandb_files import METADATA, FileState, RunFiles
+from transports.wandb_files import METADATA, Fate, FileState, RunFiles
 from transports.wandb_fold import FoldedRow, RunFold
 from transports.wandb_lines import console_texts, event_text
 from transports.wandb_losses import Losses
@@ -78,11 +78,9 @@ class RunWork:
         self._fold = RunFold()
         self._files = RunFiles(settings.ignored)
         self._exit_code: int | None = None
-        self._ending: Key | None = None
         self._summary_bytes = settings.limits.line_bytes
         self._summary_changes: dict[Key, Mapping[str, Any]] = {}
         self._described: Mapping[str, Any] | None = None
-        self._description_keys: list[Key] = []
         self._description_is_due = owed.description
 
     @property
@@ -115,18 +113,44 @@ class RunWork:
             if isinstance(record, RunStart):
                 self.start = self.start or record
             elif isinstance(record, FileSaved):
-                is_owed = record.path in self._owed.files
-                self._files.saved(record.path, record.policy, key if is_owed else None)
-            elif isinstance(record, _DESCRIBING) and self._owed.description:
-                self._description_keys = [
-                    key
-                ]  # one of those that are to be told, which the end of the run answers for
+                self.losses.asked(record.path, key, record)
+                self._files.saved(record.path, record.policy, key, fate=self._fate(record.path))
+            elif isinstance(record, _DESCRIBING) and (
+                self._owed.description or _DESCRIPTION in self.losses.held
+            ):
+                self.losses.asked(
+                    _DESCRIPTION, key, record
+                )  # one of those that are to be told answers for them
             elif isinstance(record, Alert) and key in self._owed.alerts:
                 self.alerts.append((key, record))
             elif isinstance(record, Exit) and _ends(batch):
                 self._exit_code = _code(record)
             self._close_rows(None)
         self._fold.forget_open_keys()
+
+    def _fate(self, path: str) -> Fate:
+        if path in self._owed.files:
+            return "new"
+        return "lost" if path in self.losses.held else "sent"
+
+    def take_again(self, batch: Batch) -> None:
+        """Take files and alerts that were refused for good: they are sent after all, and the end is said again."""
+        keys = tuple((batch.writer, record.seq) for record in batch.records)
+        self.losses.are_asked_again(keys)
+        if self.is_followed:
+            self.losses.refuse(Refusal(keys, "another part of the run has begun behind this one"))
+            return
+        for key, record in zip(keys, batch.records, strict=True):
+            if isinstance(record, FileSaved):
+                self.losses.asked(record.path, key, record)
+                self.losses.refuse(self._files.saved(record.path, record.policy, key, fate="again"))
+            elif isinstance(record, Alert) and all(key != known for known, _ in self.alerts):
+                self.alerts.append((key, record))
+        if self._exit_code is not None:
+            if self.is_complete:
+                self.is_complete, self.is_reopening = False, True
+            self._ask_own_documents()
+            self.stream.complete(self._exit_code, None)
 
     def take(self, batch: Batch) -> None:
         """Take a batch; records that were taken before are passed over."""
@@ -152,8 +176,7 @@ class RunWork:
         if self.is_followed:
             return
         if ending is not None:
-            self._ending = ending
-            self._end(ending)
+            self._end()
         if self._exit_code is not None:
             self.stream.complete(self._exit_code, ending)
         if any(isinstance(record, _SUMMARISED) for record in new):
@@ -181,10 +204,11 @@ class RunWork:
             return
         elif isinstance(record, _DESCRIBING):
             self._description_is_due = True
-            self._description_keys.append(key)
+            self.losses.asked(_DESCRIPTION, key, record, too=True)
         elif isinstance(record, RunStart):
             self.start = self.start or record
         elif isinstance(record, FileSaved):
+            self.losses.asked(record.path, key, record)
             self.losses.refuse(self._files.saved(record.path, record.policy, key))
         elif isinstance(record, Alert):
             self.alerts.append((key, record))
@@ -237,11 +261,14 @@ class RunWork:
         self._set_summary(self.stream.take_summary_back())
         return True
 
-    def _end(self, key: Key) -> None:
+    def _end(self) -> None:
         self._summary_bytes = self._settings.limits.line_bytes
         self._description_is_due = True
-        self._files.end(key)
+        self._files.end()
         self.uploads.forgive()
+        self._ask_own_documents()
+
+    def _ask_own_documents(self) -> None:
         replay, definitions = self._fold.replay, self._fold.definitions
         own = [*documents(replay, self._fold.summary, definitions, self._settings)]
         for document in (*own, metadata(replay, self._settings)):
@@ -277,16 +304,15 @@ class RunWork:
     def described(self, variables: Mapping[str, Any]) -> None:
         """Take that the server was told."""
         self._described = variables
-        self.losses.arrived(_DESCRIPTION)
+        self.losses.seen_to(_DESCRIPTION)
         self._forget_description()
 
     def not_described(self, reason: str) -> None:
         """Take that the server will not be told; the next change tells it this one as well."""
-        self.losses.refuse(Refusal(tuple(self._description_keys), reason, (_DESCRIPTION,)))
+        self.losses.refuse(Refusal((), reason, (_DESCRIPTION,)))
         self._forget_description()
 
     def _forget_description(self) -> None:
-        self._description_keys.clear()
         self._description_is_due = self.is_reopening = False
 
     def is_described_by_another(self) -> None:
@@ -329,6 +355,11 @@ class RunWork:
         """Take that a file could not be read as it was told."""
         self._files.broken(upload, reason)
 
+    @property
+    def asked_files(self) -> tuple[str, ...]:
+        """The names of files that are to go, and that nobody has looked at since that was said."""
+        return self._files.asked
+
     # ------------------------------------------------------------------------------------------------- what is left
 
     def owed(self) -> Owed:
@@ -338,12 +369,12 @@ class RunWork:
             description=self._description_is_due or self.is_reopening,
             alerts=tuple(key for key, _ in self.alerts),
             files=tuple(name for name in files if self._files.is_saved(name)),
-            losses=tuple((reason, tuple(names)) for reason, names in self.losses.late.items()),
+            losses=self.losses.by_reason(),
         )
 
     def answered(self, batch: Batch) -> dict[int, str]:
         """Take that a batch is answered for good; return which of its records are refused, and why."""
-        return self.losses.answered(batch, self._ending)
+        return self.losses.answered(batch, ended=self._exit_code is not None)
 
 
 def _ends(batch: Batch) -> bool:

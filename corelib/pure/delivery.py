@@ -1,7 +1,8 @@
 """The delivery machine: what to do next with the records of a journal and one transport.
 
 Law: accepted = delivered + pending + rejected, at every moment. Records of one writer leave in their order,
-one batch is in flight at a time and comes again unchanged until it is answered for good. Every wait has an
+one batch is in flight at a time and comes again unchanged until it is answered for good. What was refused and gets
+another chance goes first, and counts as refused until it is taken. Every wait has an
 end, and a machine that was asked to close stops, at its deadline at the latest. Time and chance arrive with
 the events.
 
@@ -10,7 +11,7 @@ the events.
     READING    Poll(limit)               Offered      what the journal had
                                          ReadFailed   it cannot be read just now
     OPENING    Open()                    Answered     the transport's answer to `open`
-    SENDING    Send(…)                   Answered     the transport's answer to `deliver`
+    SENDING    Send(…)                   Answered     the transport's answer to `deliver` or `redeliver`
     BEATING    Beat()                    Answered     the transport's answer to `heartbeat`
     STOPPED    Stop()                    none
 
@@ -21,7 +22,7 @@ come at any time before the stop, and has no effects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import inf, isfinite, nextafter
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -30,6 +31,17 @@ from attrs import evolve
 
 from corelib.errors import UsageError
 from corelib.pure.backoff import was_told
+from corelib.pure.delivery_counts import (
+    OTHER_REASONS,
+    REASONS_KEPT,
+    count_rows,
+    counted,
+    lost,
+    next_chances,
+    redelivered,
+    refused_in,
+    shortened,
+)
 from corelib.pure.delivery_events import (
     Answered,
     Beat,
@@ -47,9 +59,18 @@ from corelib.pure.delivery_events import (
     Ticked,
     Wait,
 )
-from corelib.pure.delivery_state import Parcel, Policy, Stage, State, begin, is_drained, ledger
-from corelib.pure.outcomes import Outcome, Rejected, Retry, RowCount
-from corelib.pure.records import Alert, Exit, Header, Preempting, Record, Row
+from corelib.pure.delivery_state import (
+    Chance,
+    Parcel,
+    Policy,
+    Stage,
+    State,
+    begin,
+    is_drained,
+    ledger,
+)
+from corelib.pure.outcomes import Rejected, Retry
+from corelib.pure.records import Alert, Exit, Header, Preempting, Record
 
 __all__ = [
     "LONG_WAIT_S",
@@ -57,6 +78,7 @@ __all__ = [
     "OUTAGE_FAILURES",
     "REASONS_KEPT",
     "TRANSITIONS",
+    "Chance",
     "Parcel",
     "Policy",
     "Stage",
@@ -69,9 +91,6 @@ __all__ = [
 
 OUTAGE_FAILURES: Final = 3  # failures in a row before anybody is told: one lost answer is no news
 LONG_WAIT_S: Final = 10.0  # such a wait, in seconds, is told at once: a key is refused, or a proxy answers
-REASONS_KEPT: Final = 20  # reasons counted apart; a backend that words each refusal anew must not fill memory
-OTHER_REASONS: Final = "other reasons"
-_REASON_CHARACTERS: Final = 300
 _URGENT: Final = (Alert, Preempting)
 
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]
@@ -120,8 +139,8 @@ def _offered(state: State, event: Offered) -> Step:
         # Counted and not settled: who may deliver the run one day begins where this one was refused.
         state = evolve(
             state,
-            reasons=_counted(state.reasons, state.refusal, len(parcels)),
-            rows=_count_rows(state, parcels, {parcel.record.seq: state.refusal for parcel in parcels}),
+            reasons=counted(state.reasons, state.refusal, len(parcels)),
+            rows=count_rows(state, parcels, {parcel.record.seq: state.refusal for parcel in parcels}),
         )
     return _proceed(state, event.now)
 
@@ -135,20 +154,26 @@ def _opened(state: State, event: Answered) -> Step:
         return _postponed(state, event, event.outcome)
     said = _recovery(state)
     if isinstance(event.outcome, Rejected):
-        refusal = _shortened(event.outcome.reason)
-        state = evolve(state, refusal=refusal)
+        refusal = shortened(event.outcome.reason)
+        state = evolve(state, refusal=refusal, chances=())
         said += (
             Notice(f"The run is refused for good, and none of its records can be delivered: {refusal}"),
             SetAside(writer=None, records=(), reason=refusal),
         )
-    return _after(said, _proceed(_answered_for_good(state, event.now, opened=True), event.now))
+    state, set_aside = lost(_answered_for_good(state, event.now, opened=True), event.outcome)
+    return _after(said + set_aside, _proceed(state, event.now))
 
 
 def _delivered(state: State, event: Answered) -> Step:
     if isinstance(event.outcome, Retry):
         return _postponed(state, event, event.outcome)
     said = _recovery(state)
-    flight, refused = state.flight, _refused(state.flight, event.outcome)
+    if not state.flight:
+        state, taken_back = redelivered(_answered_for_good(state, event.now), event.outcome)
+        state, set_aside = lost(state, event.outcome)
+        return _after(said + taken_back + set_aside, _proceed(state, event.now))
+    flight = state.flight
+    refused = refused_in([parcel.record for parcel in flight], event.outcome)
     by_reason: dict[str, list[Record]] = {}
     for parcel in flight:
         if parcel.record.seq in refused:
@@ -157,48 +182,27 @@ def _delivered(state: State, event: Answered) -> Step:
         if reason not in state.reasons and len(state.reasons) < REASONS_KEPT:
             said += (Notice(f"{len(records)} of {len(flight)} records are refused for good: {reason}"),)
         said += (SetAside(writer=flight[0].writer, records=tuple(records), reason=reason),)
-        state = evolve(state, reasons=_counted(state.reasons, reason, len(records)))
+        state = evolve(state, reasons=counted(state.reasons, reason, len(records)))
     state = _answered_for_good(
         state,
         event.now,
         flight=(),
-        rows=_count_rows(state, flight, refused),
+        rows=count_rows(state, flight, refused),
         delivered=state.delivered + len(flight) - len(refused),
         settled=MappingProxyType({**state.settled, flight[0].writer: flight[-1].record.seq}),
         settled_bytes=state.settled_bytes + sum(parcel.size for parcel in flight),
     )
-    return _after(said, _proceed(state, event.now))
-
-
-def _refused(flight: Sequence[Parcel], outcome: Outcome) -> dict[int, str]:
-    """Return why each refused record is refused; where none is named, all are."""
-    if not isinstance(outcome, Rejected):
-        return {}
-    seqs = [parcel.record.seq for parcel in flight]
-    named = set(outcome.seqs).intersection(seqs) or seqs
-    return {seq: _shortened(outcome.reasons.get(seq, outcome.reason)) for seq in named}
-
-
-def _count_rows(state: State, parcels: Sequence[Parcel], refused: Mapping[int, str]) -> RowCount:
-    """Count the rows of the process that began the run."""
-    rows = state.rows
-    reasons, delivered = rows.reasons, rows.delivered
-    for parcel in parcels:
-        header = state.headers.get(parcel.writer)
-        if type(parcel.record) is Row and (header is None or header.primary):
-            reason = refused.get(parcel.record.seq)
-            if reason is None:
-                delivered += 1
-            else:
-                reasons = _counted(reasons, reason, 1)
-    return RowCount(delivered=delivered, reasons=reasons)
+    state, set_aside = lost(state, event.outcome)
+    return _after(said + set_aside, _proceed(state, event.now))
 
 
 def _beaten(state: State, event: Answered) -> Step:
     if isinstance(event.outcome, Retry):
         return _postponed(state, event, event.outcome)
     # A heartbeat that the backend will not have is an answer as well: it shows that the backend is there.
-    return _after(_recovery(state), _proceed(_answered_for_good(state, event.now), event.now))
+    said = _recovery(state)
+    state, set_aside = lost(_answered_for_good(state, event.now), event.outcome)
+    return _after(said + set_aside, _proceed(state, event.now))
 
 
 def _answered_for_good(state: State, now: float, **changes: Any) -> State:
@@ -225,13 +229,13 @@ def _postponed(state: State, event: Answered, retry: Retry) -> Step:
     said: tuple[Effect, ...] = ()
     if not state.reported and (failures >= OUTAGE_FAILURES or wait_s >= LONG_WAIT_S):
         state = evolve(state, reported=True)
-        said = (Notice(f"Delivery has to wait and goes on trying: {_shortened(retry.reason)}"),)
+        said = (Notice(f"Delivery has to wait and goes on trying: {shortened(retry.reason)}"),)
     if doublings == backoff.breaker_failures and not told:
         every_s = f"{backoff.breaker_wait_s:g} s"
         said += (
             Notice(
                 f"{failures} attempts in a row have failed, so one is made every {every_s} from now on; nothing is "
-                f"lost meanwhile. The last reason: {_shortened(retry.reason)}"
+                f"lost meanwhile. The last reason: {shortened(retry.reason)}"
             ),
         )
     state = evolve(
@@ -240,7 +244,7 @@ def _postponed(state: State, event: Answered, retry: Retry) -> Step:
         doublings=doublings,
         retry_at=event.now + wait_s,
         told=told,
-        hindrance=_shortened(retry.reason),
+        hindrance=shortened(retry.reason),
     )
     return _after(said, _proceed(state, event.now))
 
@@ -263,7 +267,7 @@ def _proceed(state: State, now: float) -> Step:
         return _wait(state, state.retry_at)
     if not state.opened:
         return evolve(state, stage=Stage.OPENING), (Open(),)
-    if state.flight:
+    if state.flight or state.chances:
         return _send(state)
     room = _room(state)
     if room and not state.caught_up:
@@ -331,6 +335,12 @@ def _batched(state: State, now: float) -> State:
 
 
 def _send(state: State) -> Step:
+    if not state.flight:
+        chances, _ = next_chances(state)
+        writer = chances[0].writer
+        again = tuple(chance.record for chance in chances)
+        send = Send(writer=writer, header=state.headers.get(writer), records=again, again=True)
+        return evolve(state, stage=Stage.SENDING), (send,)
     writer = state.flight[0].writer
     records = tuple(parcel.record for parcel in state.flight)
     send = Send(writer=writer, header=state.headers.get(writer), records=records)
@@ -350,16 +360,6 @@ def _after(said: tuple[Effect, ...], following: Step) -> Step:
 
 def _recovery(state: State) -> tuple[Effect, ...]:
     return (Notice("The backend answers again."),) if state.reported else ()
-
-
-def _counted(reasons: Mapping[str, int], reason: str, number: int) -> Mapping[str, int]:
-    if reason not in reasons and len(reasons) >= REASONS_KEPT:
-        reason = OTHER_REASONS
-    return MappingProxyType({**reasons, reason: reasons.get(reason, 0) + number})
-
-
-def _shortened(reason: str) -> str:
-    return reason if len(reason) <= _REASON_CHARACTERS else reason[: _REASON_CHARACTERS - 1] + "…"
 
 
 TRANSITIONS: Final[Mapping[tuple[Stage, type[Any]], Callable[[State, Any], Step]]] = MappingProxyType(

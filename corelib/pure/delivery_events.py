@@ -1,7 +1,7 @@
 """What the delivery machine hears and says: its events, in past tense, and its effects, in the imperative.
 
-Law: each effect but `Notice`, `SetAside` and `Stop` is answered by exactly one event. They carry values only; who
-performs an effect (a thread, a process, a test) is not known here.
+Law: each effect but `Notice`, `SetAside`, `TakeBack` and `Stop` is answered by exactly one event. They carry values
+only; who performs an effect (a thread, a process, a test) is not known here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "Send",
     "SetAside",
     "Stop",
+    "TakeBack",
     "Ticked",
     "Wait",
 ]
@@ -99,12 +100,14 @@ class Open:
 class Send:
     """Call the transport's `deliver` with consecutive records of one writer. Answered by `Answered`.
 
-    `header` is the writer's latest header; None where it could not be read.
+    `header` is the writer's latest header; None where it could not be read. `again`: they were refused before, so it
+    is `redeliver` that is called, and they need not be consecutive.
     """
 
     writer: str
     header: Header | None
     records: tuple[Record, ...]
+    again: bool = False
 
 
 @frozen
@@ -121,6 +124,14 @@ class SetAside:
     reason: str
 
 
+@frozen(kw_only=True)
+class TakeBack:
+    """Drop records from what was set aside: they are delivered after all."""
+
+    writer: str
+    records: tuple[Record, ...]
+
+
 @frozen
 class Notice:
     """Tell the user, in one line."""
@@ -133,4 +144,4 @@ class Stop:
     """Close the transport; nothing follows."""
 
 
-Effect: TypeAlias = Wait | Poll | Open | Send | Beat | SetAside | Notice | Stop
+Effect: TypeAlias = Wait | Poll | Open | Send | Beat | SetAside | TakeBack | Notice | Stop

@@ -6,7 +6,7 @@ up to `settled` is delivered or rejected for good, and nothing beyond it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from math import inf, isfinite
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from corelib.pure.backoff import Backoff
 from corelib.pure.outcomes import Ledger, RowCount
 from corelib.pure.records import Header, Record
 
-__all__ = ["Parcel", "Policy", "Stage", "State", "begin", "is_drained", "ledger"]
+__all__ = ["Chance", "Parcel", "Policy", "Stage", "State", "begin", "is_drained", "ledger"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _NO_ROWS: Final = RowCount()
@@ -83,13 +83,25 @@ class Parcel(NamedTuple):
     read_at: float
 
 
+class Chance(NamedTuple):
+    """A record that an earlier delivery was refused, and that is sent once more.
+
+    `reason` is what it is counted under; None: it is counted as delivered, and only nobody has noted that.
+    """
+
+    writer: str
+    record: Record
+    reason: str | None
+
+
 @frozen(kw_only=True)
 class State:
     """Everything the machine knows.
 
     `flight` is the batch being sent, or waiting to be sent again. `last_seq` is the last record taken per
     writer: what is offered again is not taken again; `settled` is the last one that was answered for good, and
-    `settled_bytes` the size of all of those. `headers` is the latest header per writer; headers accompany
+    `settled_bytes` the size of all of those. `chances` are some of those that were refused, and count as such until
+    the backend has taken them; they go first. `headers` is the latest header per writer; headers accompany
     records and are none. `round_at` is when the last round of deliveries began: all that was read by then
     belongs to it. `contact_at` is when the backend last answered. `caught_up`: reading on is of no use before
     time passes; `blind`: because the journal could not be read. `failures` counts the failures in a row,
@@ -107,6 +119,7 @@ class State:
     last_seq: Mapping[str, int] = _NOTHING
     settled: Mapping[str, int] = _NOTHING
     settled_bytes: int = 0
+    chances: tuple[Chance, ...] = ()
     headers: Mapping[str, Header] = _NOTHING
     round_at: float = -inf
     contact_at: float | None = None
@@ -132,6 +145,7 @@ def begin(
     headers: Mapping[str, Header] = _NOTHING,
     earlier: Ledger | None = None,
     settled_bytes: int = 0,
+    chances: Sequence[Chance] = (),
 ) -> State:
     """Return the first state; the first event is `Ticked`.
 
@@ -141,6 +155,7 @@ def begin(
         headers: per writer, the header of records that follow.
         earlier: the account of the earlier delivery. What was pending there is read again, and counted then.
         settled_bytes: how many bytes it settled.
+        chances: what it was refused and is to be sent once more.
     """
     settled = MappingProxyType(dict(last_seq))
     earlier = Ledger() if earlier is None else earlier
@@ -150,6 +165,7 @@ def begin(
         last_seq=settled,
         settled=settled,
         settled_bytes=settled_bytes,
+        chances=tuple(chances),
         headers=MappingProxyType(dict(headers)),
         accepted=earlier.delivered + earlier.rejected,
         delivered=earlier.delivered,
@@ -172,4 +188,6 @@ def ledger(state: State) -> Ledger:
 
 def is_drained(state: State) -> bool:
     """Return whether all that the journal had at the last look is answered for good."""
-    return state.opened and state.caught_up and not (state.blind or state.queue or state.flight)
+    return (
+        state.opened and state.caught_up and not (state.blind or state.queue or state.flight or state.chances)
+    )

@@ -12,8 +12,9 @@ from typing import NamedTuple, TypeAlias
 from attrs import evolve, field, frozen
 
 from corelib.errors import UsageError
+from corelib.pure.records import Record
 
-__all__ = ["Delivered", "Ledger", "Outcome", "Rejected", "RemoteAddress", "Retry", "RowCount"]
+__all__ = ["Delivered", "LateLoss", "Ledger", "Outcome", "Rejected", "RemoteAddress", "Retry", "RowCount"]
 
 
 class RemoteAddress(NamedTuple):
@@ -26,15 +27,24 @@ class RemoteAddress(NamedTuple):
     url: str | None = None
 
 
+class LateLoss(NamedTuple):
+    """A record that an earlier answer called safe, and that is lost for good after all, and why. No row is."""
+
+    writer: str
+    record: Record
+    reason: str
+
+
 @frozen(kw_only=True)
 class Delivered:
     """All records of the batch are safe with the backend, or the transport keeps by `save` what it still owes of them.
 
     `notices` are lines for the user, each told once. `stop`: the backend asks that the run be ended. `remote` is
-    what it calls the run, None if it calls it nothing of its own.
+    what it calls the run, None if it calls it nothing of its own. `late` is what was owed and will not come.
     """
 
     notices: tuple[str, ...] = ()
+    late: tuple[LateLoss, ...] = ()
     stop: bool = False
     remote: RemoteAddress | None = None
 
@@ -53,12 +63,13 @@ class Rejected:
 
     `seqs` names the refused records. Where it names none of the batch, the whole batch counts as refused:
     nothing is called safe on a doubtful answer. `reasons` says why by record, where it is not `reason`. `notices` are
-    further lines for the user, each told once.
+    further lines for the user, each told once. `late` is what was owed of earlier batches and will not come.
     """
 
     reason: str
     seqs: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
+    late: tuple[LateLoss, ...] = ()
     reasons: Mapping[int, str] = field(factory=dict)
 
 

@@ -43,6 +43,7 @@ class CursorKeeper:
         self._positions: dict[str, Position] = {}
         self._marks: dict[str, deque[tuple[int, Position]]] = {}
         self._settled: Mapping[str, int] = {}
+        self._reasons: Mapping[str, int] = {}
         self._was_open = False
         self._ends: deque[Exit] = deque()
         self._last_end = -1
@@ -54,6 +55,7 @@ class CursorKeeper:
         """Go on from a cursor."""
         self._positions = {writer: Position(*place) for writer, place in cursor.positions.items()}
         self._settled = cursor.settled
+        self._reasons = cursor.ledger.reasons
         self.exited = cursor.exited
         self._ends_counted = sum(map(is_end_writer, cursor.settled))
         self._is_end_outside = bool(self._ends_counted)
@@ -81,9 +83,10 @@ class CursorKeeper:
                 self._marks.setdefault(writer, deque()).append((seq, positions[writer]))
 
     def is_behind(self, state: State) -> bool:
-        """Whether there is more to write down: something was settled, or the run was opened."""
+        """Whether there is more to write down: something was settled, or otherwise, or the run was opened."""
         opened = state.policy.opens and state.opened and state.refusal is None and not self._was_open
-        return opened or state.settled != self._settled
+        otherwise = state.refusal is None and state.reasons != self._reasons
+        return opened or otherwise or state.settled != self._settled
 
     def write(self, state: State, transport: Mapping[str, Any] | None, decision: DeferredDecision) -> None:
         """Write down what is settled and decided, with what the transport wants kept.
@@ -92,7 +95,7 @@ class CursorKeeper:
             OSError: it cannot be written.
             UsageError: the transport wants something kept that cannot be written as JSON.
         """
-        self._settled = state.settled
+        self._settled, self._reasons = state.settled, state.reasons
         self._was_open = state.opened
         for writer, seq in state.settled.items():
             marks = self._marks.get(writer, ())

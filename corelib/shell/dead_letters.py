@@ -1,8 +1,8 @@
 r"""Dead letters: what a backend refuses for good, kept where the user finds it.
 
 Law: each refused record is a line of its own, once, with its key and the reason, and the record itself unless it
-is huge; all of them are in the journal as well. What follows a line that a crash has cut off stands on a line of
-its own. Reasons come from transports, which put no secret into them.
+is huge; all of them are in the journal as well. What is delivered after all is taken out again. What follows a line
+that a crash has cut off stands on a line of its own. Reasons come from transports, which put no secret into them.
 
     <run directory>/dead-letters-<name>.jsonl
     {"run_id":"ab12cd34","writer":"w1","seq":7,"reason":"too long","record":{"type":"row",…}}
@@ -11,8 +11,8 @@ its own. Reasons come from transports, which put no secret into them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from corelib.errors import UsageError
 from corelib.pure.records import Record
@@ -68,6 +68,43 @@ class DeadLetters:
             self._refused_whole = True
             self._append(_line({"run_id": self._run_id, "writer": None, "seq": None, "reason": reason}))
 
+    def standing(self) -> Mapping[tuple[str, int], str]:
+        """Return why each refused record was refused, by writer and seq.
+
+        Files that cannot be read have no letters. Nothing here tells which record may be sent again.
+        """
+        found: dict[tuple[str, int], str] = {}
+        try:
+            with open(self.path, "rb") as file:
+                for line in file:
+                    letter = _read(line)
+                    if letter is not None and letter.writer is not None:
+                        found[letter.writer, letter.seq] = letter.reason
+        except OSError:
+            return found
+        return found
+
+    def take_back(self, writer: str, records: Sequence[Record]) -> None:
+        """Take out the letters of records that are delivered after all; without any letter left there is no file.
+
+        Raises:
+            OSError: the file cannot be rewritten; it stays as it was.
+        """
+        gone = {(writer, record.seq) for record in records}
+        temporary = self.path + ".tmp"
+        with open(self.path, "rb") as file, open(temporary, "wb") as left:
+            for line in file:
+                letter = _read(line)
+                if letter is None or (letter.writer, letter.seq) not in gone:
+                    left.write(line)
+            is_empty = not left.tell()
+        if is_empty:
+            os.unlink(temporary)
+            os.unlink(self.path)
+        else:
+            os.replace(temporary, self.path)
+        self._seqs = None
+
     def _append(self, data: bytes) -> None:
         if data:
             with open(self.path, "ab") as file:
@@ -88,17 +125,13 @@ class DeadLetters:
         return self._seqs
 
     def _learn(self, line: bytes, seqs: dict[str, _Numbers]) -> None:
-        import json
-
-        try:
-            letter = json.loads(line)
-            writer, seq = letter["writer"], letter["seq"]
-        except (KeyError, TypeError, ValueError, RecursionError):
+        letter = _read(line)
+        if letter is None:
             return  # cut off by a crash; its record comes again
-        if isinstance(writer, str) and isinstance(seq, int):
-            seqs.setdefault(writer, _Numbers()).add(seq)
-        elif writer is None:
+        if letter.writer is None:
             self._refused_whole = True
+        else:
+            seqs.setdefault(letter.writer, _Numbers()).add(letter.seq)
 
 
 class _Numbers:
@@ -117,6 +150,28 @@ class _Numbers:
             ordered = sorted(self._recent)
             self._past = ordered[-_NUMBERS_KEPT - 1]
             self._recent = set(ordered[-_NUMBERS_KEPT:])
+
+
+class _Letter(NamedTuple):
+    """One line: the record, which is all of the run where there is no writer, and why it is refused."""
+
+    writer: str | None
+    seq: int
+    reason: str
+
+
+def _read(line: bytes) -> _Letter | None:
+    """Read a line; None: it is none of ours."""
+    import json
+
+    try:
+        letter = json.loads(line)
+        writer, seq, reason = letter["writer"], letter["seq"], letter["reason"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    if isinstance(writer, str) and isinstance(seq, int):
+        return _Letter(writer, seq, str(reason))
+    return _Letter(None, -1, str(reason)) if writer is None else None
 
 
 def _letter(run_id: str, writer: str, record: Record, reason: str) -> bytes:

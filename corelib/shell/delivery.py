@@ -8,7 +8,7 @@ what was answered for good is never forgotten, and what was not comes again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from threading import Event
 from typing import Final, cast
@@ -38,12 +38,14 @@ from corelib.pure.delivery_events import (
     ReadFailed,
     Send,
     SetAside,
+    TakeBack,
     Ticked,
     Wait,
 )
 from corelib.pure.delivery_events import Event as DeliveryEvent
+from corelib.pure.delivery_state import Chance
 from corelib.pure.outcomes import Ledger
-from corelib.pure.records import Exit, Header, Record, RunStart
+from corelib.pure.records import Alert, Exit, FileSaved, Header, Record, RunStart
 from corelib.shell.cursor import CursorFile
 from corelib.shell.cursor_keeper import CursorKeeper
 from corelib.shell.dead_letters import DeadLetters
@@ -57,6 +59,7 @@ __all__ = ["Delivery", "Observer", "check_timeout", "policy_for"]
 
 _LOCK_RETRY_S: Final = 1.0
 _AS_LONG_AS_IT_TAKES_S: Final = 1e9
+_SENT_AGAIN: Final = (Alert, FileSaved)  # what a backend may take one day; a row has lost its place by then
 
 
 def policy_for(capabilities: Capabilities) -> delivery.Policy:
@@ -102,6 +105,7 @@ class Delivery:
         before: has delivered what comes before this run; it returns why that is not done yet.
         may_repeat: without a cursor, somebody may have delivered the run before, from here or from a copy.
         turn: the right to deliver the run, of which other parts may be elsewhere; None: nobody else has any.
+        again: send files and alerts that were refused once more.
 
     Raises:
         UsageError: the transport declares bounds with which nothing could be delivered.
@@ -124,6 +128,7 @@ class Delivery:
         before: Callable[[Delivery], Retry | None] | None = None,
         may_repeat: bool = False,
         turn: RunTurn | None = None,
+        again: bool = False,
     ) -> None:
         self.name = name
         self.world = World() if world is None else world
@@ -140,6 +145,7 @@ class Delivery:
         self._observer = Observer() if observer is None else observer
         self._before = before
         self._turn = turn if self._decision.is_asked else None
+        self._again = again and transport.capabilities.redeliver
         self._remote: RemoteAddress | None = None
         self._is_stop_told = False
         self._requests: deque[CloseAsked] = deque()
@@ -262,27 +268,40 @@ class Delivery:
     def _continued(self, keeper: CursorKeeper, cursor: Cursor) -> delivery.State:
         keeper.take_up(cursor)
         headers = dict(keeper.source.headers())
+        chances: list[Chance] = []
         if cursor.transport is not None:
             try:
                 self._calls.load(self._run, cursor.transport)
-                self._rebuild(keeper.source, cursor, headers)
+                self._rebuild(keeper.source, cursor, headers, chances)
             except Exception:
                 # It cannot take up what it wanted kept: whoever comes next begins anew, and does not fail likewise.
                 keeper.cursor.forget()
                 raise
-        return self._begin(cursor, headers)
+        return self._begin(cursor, headers, chances)
 
-    def _begin(self, cursor: Cursor, headers: Mapping[str, Header]) -> delivery.State:
+    def _begin(
+        self, cursor: Cursor, headers: Mapping[str, Header], chances: Sequence[Chance] = ()
+    ) -> delivery.State:
         return delivery.begin(
             self._policy,
             cursor.settled,
             headers=headers,
             earlier=cursor.ledger,
             settled_bytes=cursor.settled_bytes,
+            chances=chances,
         )
 
-    def _rebuild(self, source: ResumableSource, cursor: Cursor, headers: dict[str, Header]) -> None:
-        """Tell the transport every record that is settled."""
+    def _rebuild(
+        self,
+        source: ResumableSource,
+        cursor: Cursor,
+        headers: dict[str, Header],
+        chances: list[Chance],
+    ) -> None:
+        """Tell the transport every record that is settled; add those that get another chance to `chances`."""
+        letters = self._standing_letters(cursor)
+        # More letters than refusals that are counted: a crash came between the two.
+        uncounted = len(letters) - cursor.ledger.rejected
         records: list[Record] = []
         author = ""
 
@@ -298,8 +317,18 @@ class Delivery:
             if type(record) is Header:
                 headers[writer] = record
             else:
+                if isinstance(record, _SENT_AGAIN) and (writer, record.seq) in letters:
+                    reason = letters[writer, record.seq] if len(chances) >= uncounted else None
+                    chances.append(Chance(writer, record, reason))
                 records.append(self._decision.applied(record))
         rebuild()
+
+    def _standing_letters(self, cursor: Cursor) -> Mapping[tuple[str, int], str]:
+        """Return why settled records were refused, if they are to be sent again."""
+        if not self._again or self._dead_letters is None:
+            return {}
+        letters = self._dead_letters.standing()
+        return {key: why for key, why in letters.items() if key[1] <= cursor.settled.get(key[0], -1)}
 
     # The work.
 
@@ -333,6 +362,8 @@ class Delivery:
             answered = self._calls.heartbeat(self._run)
         elif isinstance(effect, Notice):
             self._calls.tell(effect.text)
+        elif isinstance(effect, TakeBack):
+            self._take_back(effect)
         if answered is not None:
             self._take_news(answered.outcome)
         return answered
@@ -376,7 +407,8 @@ class Delivery:
         return Offered(self.world.clock(), records, end=len(entries) < effect.limit)
 
     def _send(self, effect: Send) -> DeliveryEvent:
-        answered = self._calls.deliver(self._batch(effect.writer, effect.header, effect.records))
+        batch = self._batch(effect.writer, effect.header, effect.records)
+        answered = self._calls.redeliver(batch) if effect.again else self._calls.deliver(batch)
         if self._keeper is not None and not isinstance(answered.outcome, Retry):
             self._keeper.exited |= any(type(record) is Exit for record in effect.records)
         self._take_news(answered.outcome)
@@ -421,6 +453,16 @@ class Delivery:
             self._calls.tell_once(
                 "dead letters",
                 f"refused records cannot be set aside ({error.strerror or error}); they are in the journal.",
+            )
+
+    def _take_back(self, effect: TakeBack) -> None:
+        letters = self._dead_letters
+        try:
+            if letters is not None:
+                letters.take_back(effect.writer, effect.records)
+        except OSError as error:
+            self._calls.tell_once(
+                "dead letters", f"the dead letters cannot be rewritten ({error.strerror or error})."
             )
 
     def _let_go(self) -> None:

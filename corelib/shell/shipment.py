@@ -244,6 +244,7 @@ class Shipment:
             dead_letters=self._letters(),
             may_repeat=True,
             turn=self._turn(),
+            again=True,
         )
 
     def _turn(self) -> RunTurn | None:

@@ -74,6 +74,10 @@ class TransportCalls:
         """Deliver a batch."""
         return self._answer("deliver", lambda: self._transport.deliver(batch))
 
+    def redeliver(self, batch: Batch) -> Answered:
+        """Deliver once more what was refused."""
+        return self._answer("redeliver", lambda: self._transport.redeliver(batch))
+
     def heartbeat(self, run: RunRef) -> Answered:
         """Give a sign of life."""
         return self._answer("heartbeat", lambda: self._transport.heartbeat(run))

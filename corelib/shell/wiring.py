@@ -48,6 +48,7 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "heartbeat_s": ("heartbeat",),
         "lookup": ("lookup",),
         "open": ("open",),
+        "redeliver": ("redeliver",),
         "restartable": ("save", "load", "rebuild"),
     }
 )

@@ -48,6 +48,7 @@ _OPTIONAL: Final = {
     "heartbeat_s": ("heartbeat",),
     "lookup": ("lookup",),
     "open": ("open",),
+    "redeliver": ("redeliver",),
     "restartable": ("save", "load", "rebuild"),
 }
 _MOST_RECORDS: Final = 20_000  # the largest full batch that is tried

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -24,7 +25,7 @@ from corelib.shell.cursor_place import state_directory
 from tests.online.conftest import Program
 from tests.online.processes import ROOT, environment_for
 from tests.servers.black_hole import black_hole
-from tests.servers.faults import delay, drop_after
+from tests.servers.faults import answer, delay, drop_after
 from tests.servers.wandb_server import WandbServer
 
 CLI = [sys.executable, "-m", "corelib.cli", "sync"]
@@ -264,6 +265,43 @@ def test_files_that_are_ignored(server: WandbServer, tmp_path: Path) -> None:
 
     assert "open.txt" in server.run("files").files
     assert "secret.txt" not in server.run("files").files
+
+
+def test_refused_files_and_alerts_arrive_when_they_are_taken(server: WandbServer, tmp_path: Path) -> None:
+    """One letter for each, under its own record; the next sync sends them as they are now, and then none is left."""
+    (tmp_path / "model").write_text("old", encoding="utf-8")
+    with corelib.init(project="p", id="refused", mode="offline") as run:
+        run.save("model")
+        run.log({"x": 1})
+        run.alert("title", "text")
+    uploads = server.faults.add(answer(413), endpoint="upload")
+    alerts = server.faults.add(answer(400), operation="NotifyScriptableRunAlert")
+    (result,) = synced("refused")
+    assert (result.outcome, result.ledger.rejected, result.ledger.pending) == ("rejected", 2, 0)
+    (letters,) = Path(run.sync_dir).glob("dead-letters-*")
+    assert {json.loads(line)["record"]["type"] for line in letters.read_text().splitlines()} == {
+        "alert",
+        "file",
+    }
+    assert len(letters.read_text().splitlines()) == 2
+    assert server.run("refused").complete
+
+    for count in (2, 1):
+        (result,) = synced("refused")
+        assert (result.outcome, result.ledger.rejected) == ("rejected", count)
+        assert len(letters.read_text().splitlines()) == count
+        alerts.remove()
+    uploads.remove()
+    (tmp_path / "model").write_text("new", encoding="utf-8")
+    for _ in range(2):
+        (result,) = synced("refused")
+        assert (result.outcome, result.ledger.rejected, result.ledger.pending) == ("delivered", 0, 0)
+        assert not letters.exists()
+    held = server.run("refused")
+    assert held.files["model"] == b"new"
+    assert [one.title for one in server.alerts] == ["title"]
+    assert (len(held.rows), held.complete, held.exit_code) == (1, True, 0)
+    assert not server.violations
 
 
 def test_a_key_that_is_refused(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:

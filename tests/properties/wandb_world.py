@@ -246,6 +246,11 @@ class World:
                 break
             self.now += outcome.after or 0.0
         self.notices += outcome.notices
+        for loss in outcome.late:
+            key = (loss.writer, loss.record.seq)
+            assert loss.record.seq <= self._settled[loss.writer]
+            assert key not in self.refused, "it is refused twice"
+            self.refused[key] = loss.reason
         if batch is not None:
             if isinstance(outcome, Rejected):
                 reasons = {seq: outcome.reasons.get(seq, outcome.reason) for seq in outcome.seqs}

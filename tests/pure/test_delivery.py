@@ -16,6 +16,7 @@ from corelib.pure.delivery import (
     OUTAGE_FAILURES,
     REASONS_KEPT,
     TRANSITIONS,
+    Chance,
     Policy,
     Stage,
     State,
@@ -38,10 +39,11 @@ from corelib.pure.delivery_events import (
     Send,
     SetAside,
     Stop,
+    TakeBack,
     Ticked,
     Wait,
 )
-from corelib.pure.outcomes import Delivered, Ledger, Outcome, Rejected, Retry, RowCount
+from corelib.pure.outcomes import Delivered, LateLoss, Ledger, Outcome, Rejected, Retry, RowCount
 from corelib.pure.records import FORMAT_VERSION, Alert, ConfigChange, Exit, Header, Preempting, Record, Row
 
 PUSHED = (
@@ -885,3 +887,88 @@ def test_the_end_of_a_run_goes_behind_all_else() -> None:
 
     state, _ = step(state, answered(1.0, OK))
     assert sent(step(state, offered(1.0))[1]) == [2, 3]
+
+
+# What was refused gets another chance; what was called safe may be lost.
+
+
+def chance(seq: int, reason: str | None, writer: str = "w") -> Chance:
+    return Chance(writer, entry(seq)[1], reason)
+
+
+def continued(*chances: Chance, **reasons: int) -> State:
+    """Return a delivery that goes on behind one in which records were refused; its first tick is over."""
+    earlier = Ledger(accepted=2 + sum(reasons.values()), delivered=2, reasons=reasons)
+    state = begin(POLICY, {"w": 9, "v": 9}, earlier=earlier, chances=chances)
+    return step(state, Ticked(0.0))[0]
+
+
+def test_chances_go_first_by_writer_and_count_as_refused_until_they_are_taken() -> None:
+    """In batches as others, and again as long as the backend is busy; what it refuses again stays what it is."""
+    chances = (chance(1, "no"), chance(2, "no", "v"), chance(3, "gone"), chance(4, "no"), chance(5, None))
+    state = continued(*chances, no=3, gone=1)
+    state, effects = step(state, answered(1.0, BUSY))
+    assert ledger(state).reasons == {"no": 3, "gone": 1}
+    state, effects = step(state, Ticked(9.0))
+    assert sent(effects) == [1, 3, 4]
+    assert isinstance(effects[-1], Send)
+    assert effects[-1].again
+    assert not is_drained(evolve(state, caught_up=True))
+
+    state, effects = step(state, answered(10.0, Rejected(reason="other", seqs=(4,))))
+    assert effects[0] == TakeBack(writer="w", records=(chances[0].record, chances[2].record))
+    assert sent(effects) == [2]
+    assert ledger(state) == Ledger(accepted=6, delivered=4, reasons={"no": 2})
+    state, effects = step(state, answered(11.0, Rejected(reason="all of it")))
+    assert not any(isinstance(effect, TakeBack) for effect in effects)
+    assert sent(effects) == [5]
+    state, effects = step(state, answered(12.0, OK))
+    assert effects[0] == TakeBack(writer="w", records=(chances[4].record,))  # it was counted before
+    assert effects[-1] == Poll(3)
+    assert ledger(state) == Ledger(accepted=6, delivered=4, reasons={"no": 2})
+    state, _ = step(state, offered(13.0))
+    assert is_drained(state)
+
+
+def test_a_chance_whose_reason_was_counted_with_others() -> None:
+    """It is one of them; where nothing is counted, nothing moves."""
+    state, _ = step(continued(chance(1, "no"), **{OTHER_REASONS: 2}), answered(1.0, OK))
+    assert ledger(state) == Ledger(accepted=4, delivered=3, reasons={OTHER_REASONS: 1})
+    state, _ = step(continued(chance(1, "no"), gone=1), answered(1.0, OK))
+    assert ledger(state) == Ledger(accepted=3, delivered=2, reasons={"gone": 1})
+
+
+def test_a_refused_run_has_no_chances() -> None:
+    """So it comes to its end."""
+    state = begin(OPENING, chances=(chance(1, "no"),))
+    for event in (Ticked(0.0), answered(0.0, Rejected(reason="no project")), offered(1.0)):
+        state, _ = step(state, event)
+    assert is_drained(state)
+
+
+@pytest.mark.parametrize("stage", ["open", "deliver", "redeliver", "heartbeat"])
+def test_what_was_called_safe_and_is_lost_is_counted_so(stage: str) -> None:
+    """With every answer, once it was settled; what was not, or was never delivered, is not counted twice."""
+    lost = entry(1)[1]
+    outcome = Delivered(late=(LateLoss("w", lost, "x" * 400), LateLoss("w", entry(99)[1], "not sent yet")))
+    chances = (chance(2, "no"),) if stage == "redeliver" else ()
+    policy = evolve(BEATING, opens=stage == "open")
+    reasons = {"no": 1} if chances else {}
+    earlier = Ledger(accepted=1 + len(chances), delivered=1, reasons=reasons)
+    state = begin(policy, {"w": 9}, earlier=earlier, chances=chances)
+    events: dict[str, tuple[Event, ...]] = {
+        "deliver": (offered(0.0, entry(10)),),
+        "heartbeat": (offered(0.0), Ticked(2.0), offered(2.0), Ticked(9.0), offered(9.0)),
+    }
+    for event in (Ticked(0.0), *events.get(stage, ())):
+        state, _ = step(state, event)
+    before = ledger(state)
+    state, effects = step(state, answered(9.0, outcome))
+
+    (aside,) = [effect for effect in effects if isinstance(effect, SetAside)]
+    assert aside == SetAside(writer="w", records=(lost,), reason="x" * 299 + "…")
+    after_all = ledger(state)
+    assert after_all.accepted == before.accepted
+    assert after_all.rejected == 1
+    state = evolve(state, delivered=0, accepted=1)
+    assert ledger(step(evolve(state, stage=Stage.BEATING), answered(10.0, outcome))[0]) == ledger(state)

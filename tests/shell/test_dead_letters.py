@@ -123,3 +123,27 @@ def test_a_reason_cannot_break_the_line(tmp_path: Path) -> None:
     letters.add("w", rows_from(1, 1), 'line\nfeed "quoted" \ud800\x00')
 
     assert read(letters)[0]["reason"] == 'line\nfeed "quoted" \ud800\x00'
+
+
+def test_what_is_delivered_after_all_is_taken_out(tmp_path: Path) -> None:
+    """Other letters stay as they are, whatever else is in the file; without any, there is no file."""
+    letters = letters_in(tmp_path)
+    first, second, third = rows_from(1, 3)
+    assert letters.standing() == {}
+    letters.add("w", [first, second], "no")
+    letters.add("v", [third], "never")
+    letters.add_run("no such project")
+    with open(letters.path, "ab") as file:
+        file.write(b'{"cut off')
+    assert letters.standing() == {("w", 1): "no", ("w", 2): "no", ("v", 3): "never"}
+    before = Path(letters.path).read_bytes().splitlines()
+    letters.take_back("w", [first, third])
+    assert Path(letters.path).read_bytes().splitlines() == before[1:]
+    letters.add("w", [first, second], "again")
+    assert letters_in(tmp_path).standing() == {("w", 1): "again", ("w", 2): "no", ("v", 3): "never"}
+
+    other = letters_in(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    other.add("w", [first], "no")
+    other.take_back("w", [first])
+    assert list((tmp_path / "other").iterdir()) == []

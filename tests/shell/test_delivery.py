@@ -14,6 +14,7 @@ from corelib.ports import (
     Batch,
     Capabilities,
     Delivered,
+    LateLoss,
     Outcome,
     Rejected,
     RemoteAddress,
@@ -24,7 +25,7 @@ from corelib.pure.backoff import Backoff
 from corelib.pure.cursor import Cursor
 from corelib.pure.delivery import Policy
 from corelib.pure.outcomes import Ledger
-from corelib.pure.records import Exit, Record, RunStart
+from corelib.pure.records import Alert, Exit, Record, RunStart
 from corelib.shell.cursor import CursorFile
 from corelib.shell.dead_letters import DeadLetters
 from corelib.shell.delivery import Delivery, Observer
@@ -58,6 +59,9 @@ class Restartable:
         if not isinstance(outcome, Retry):
             self.known += [record.seq for record in batch.records]
         return outcome
+
+    def redeliver(self, batch: Batch) -> Outcome:
+        return self._answer("redeliver", [record.seq for record in batch.records], batch.header is not None)
 
     def heartbeat(self, run: RunRef) -> Outcome:
         return self._answer("heartbeat")
@@ -106,6 +110,7 @@ def deliver(
     observer: Observer | None = None,
     policy: Policy | None = None,
     name: str = "t",
+    again: bool = False,
 ) -> tuple[Delivery, list[str]]:
     """Carry what is there to the end, as a courier that is closed does; return it and what was told."""
     told: list[str] = []
@@ -123,6 +128,7 @@ def deliver(
         cursor=CursorFile(str(run.directory), name),
         dead_letters=DeadLetters(str(run.directory), name, run.ref.run_id),
         observer=observer,
+        again=again,
     )
     delivery.ask_to_close(timeout)
     delivery.carry()
@@ -478,6 +484,81 @@ def test_dead_letters_are_written_before_the_cursor(tmp_path: Path, monkeypatch:
     deliver(run, Restartable([Delivered(), Rejected(reason="no")]))
 
     assert order == ["letter", "cursor"]
+
+
+def with_alerts(tmp_path: Path) -> RunOnDisk:
+    """Return a run with a start, a row, two alerts and another row, of which row 2 and alerts 3 and 4 are refused."""
+    run = RunOnDisk(tmp_path)
+    run.log(1)
+    for _ in range(2):
+        run.writer.append(Alert, time=TIME, title="t", text="x", level="INFO", wait_duration=0.0)
+    run.log(1)
+    refused = Rejected(reason="no", seqs=(2, 3))
+    first = Restartable([Delivered(), refused, Rejected(reason="never", seqs=(4,))])
+    assert deliver(run, first)[0].ledger == Ledger(accepted=5, delivered=2, reasons={"no": 2, "never": 1})
+    return run
+
+
+def test_refused_files_and_alerts_are_sent_again_where_that_is_asked_for(tmp_path: Path) -> None:
+    """What is taken then counts as delivered, and its letter is gone; the rest stays as it was, and so do rows."""
+    run = with_alerts(tmp_path)
+    assert [letter["seq"] for letter in letters(run)] == [2, 3, 4]
+    for again, capable in ((False, True), (True, False)):
+        transport = Restartable(redeliver=capable)
+        deliver(run, transport, again=again)
+        assert "redeliver" not in [call[0] for call in transport.calls]
+
+    busy, still = Retry(reason="busy"), Rejected(reason="still not", seqs=(3,))
+    transport = Restartable([Delivered(), busy, still], redeliver=True)
+    delivery, _ = deliver(run, transport, again=True)
+    assert transport.calls[-4:] == [("open",), *[("redeliver", [3, 4], True)] * 2, ("close",)]
+    assert delivery.ledger == Ledger(accepted=5, delivered=3, reasons={"no": 2})
+    cursor = cursor_of(run)
+    assert cursor is not None
+    assert cursor.ledger == delivery.ledger
+    assert [letter["seq"] for letter in letters(run)] == [2, 3]
+
+    ledger = deliver(run, Restartable(redeliver=True), again=True)[0].ledger
+    assert ledger == Ledger(accepted=5, delivered=4, reasons={"no": 1})
+    assert [letter["seq"] for letter in letters(run)] == [2]
+    last = Restartable(redeliver=True)
+    assert deliver(run, last, again=True)[0].ledger == ledger
+    assert "redeliver" not in [call[0] for call in last.calls]
+
+
+def test_a_crash_between_the_cursor_and_the_letters_counts_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was counted, and whose letter was not taken out, is sent once more, and its letter is gone then."""
+    run = with_alerts(tmp_path)
+    with monkeypatch.context() as patch:
+
+        def full(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(DeadLetters, "take_back", full)
+        delivery, told = deliver(run, Restartable(redeliver=True), again=True)
+        assert told == ["transport t: the dead letters cannot be rewritten (No space left on device)."]
+    assert delivery.ledger == Ledger(accepted=5, delivered=4, reasons={"no": 1})
+    assert [letter["seq"] for letter in letters(run)] == [2, 3, 4]
+
+    assert deliver(run, Restartable(redeliver=True), again=True)[0].ledger == delivery.ledger
+    assert [letter["seq"] for letter in letters(run)] == [2]
+
+
+def test_what_was_called_safe_and_is_lost_is_set_aside(tmp_path: Path) -> None:
+    """It moves from delivered to refused, and the cursor says so, also where nothing else was settled."""
+    run = RunOnDisk(tmp_path)
+    run.log(2)
+    lost = LateLoss(WRITER, run.start, "gone")
+    deliver(run, Restartable())
+    delivery, _ = deliver(run, Restartable([Delivered(late=(lost,))]))
+
+    assert delivery.ledger == Ledger(accepted=3, delivered=2, reasons={"gone": 1})
+    assert [letter["seq"] for letter in letters(run)] == [run.start.seq]
+    cursor = cursor_of(run)
+    assert cursor is not None
+    assert cursor.ledger == delivery.ledger
 
 
 def test_dead_letters_that_cannot_be_written_are_told_once(

@@ -289,7 +289,7 @@ def test_the_server_s_words_reach_the_user(
 def test_files_of_the_user_arrive(
     wandb_server: WandbServer, transport: HttpTransport, run: RunRef, tmp_path: Path
 ) -> None:
-    """Saved files arrive by their policy, a live one as it was last; a missing one is refused by name."""
+    """Saved files arrive by their policy, a live one as it was last; a missing one is refused at the end, by name."""
     files = tmp_path / "files"
     for name in ("now", "live", "end"):
         (files / name).write_bytes(name.encode())
@@ -302,15 +302,18 @@ def test_files_of_the_user_arrive(
     ]
     transport.open(run, start_record())
     outcome = transport.deliver(batch_of(run, [start_record(), *saved]))
-    assert outcome.seqs == (5,)  # type: ignore[union-attr]
+    assert isinstance(outcome, Delivered)
+    assert outcome.notices == ("Something was not delivered: missing: No such file or directory",)
     assert set(wandb_server.run(run.run_id).files) == {"now", "live", "empty", "wandb-metadata.json"}
     (files / "live").write_bytes(b"changed since")
     assert isinstance(transport.heartbeat(run), Delivered)
     assert wandb_server.run(run.run_id).files["live"] == b"changed since"
     (files / "end").write_bytes(b"at the end")
-    transport.deliver(batch_of(run, [Exit(seq=9, time=TIME, exit_code=0, runtime=1.0)]))
+    outcome = transport.deliver(batch_of(run, [Exit(seq=9, time=TIME, exit_code=0, runtime=1.0)]))
     held = wandb_server.run(run.run_id)
 
+    assert isinstance(outcome, Delivered)
+    assert [loss.record for loss in outcome.late] == [saved[3]]
     assert held.files["end"] == b"at the end"
     assert held.files["empty"] == b""
     assert held.puts.count("now") == 1
@@ -331,9 +334,10 @@ def test_a_dead_store_holds_no_row_up(
         assert wandb_server.run(run.run_id).steps == list(range(number))
     end = Exit(seq=20, time=TIME, exit_code=3, runtime=1.0)
     outcome, _ = insist(lambda: transport.deliver(batch_of(run, [end])))
-    assert isinstance(outcome, Rejected)
-    assert outcome.seqs == (20,)
-    assert "2 files were not uploaded: upload of" in outcome.reason
+    assert isinstance(outcome, Delivered)
+    (loss,) = outcome.late
+    assert loss.record == saved
+    assert "files were not uploaded: upload of" in loss.reason
     held = wandb_server.run(run.run_id)
     assert held.complete
     assert held.files == {}

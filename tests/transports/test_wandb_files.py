@@ -13,7 +13,6 @@ from transports.wandb_stream import Refusal
 from transports.wandb_uploads import Moved, Upload, Uploads
 
 KEY = ("w", 5)
-END = ("w", 9)
 RUN = RunName("ent", "p", "r")
 OK, STORE_DOWN = HttpAnswer(200), HttpAnswer(503)
 DONE, LATER = Verdict("done"), Verdict("later", "store: HTTP 503", 3.0)
@@ -51,7 +50,7 @@ def test_policies(policy: str, first: Any, unchanged: Any, changed: Any, end: An
     assert looked(files, a=state()) == (first, [])
     assert looked(files, a=state()) == (unchanged, [])
     assert looked(files, a=state(changed=2)) == (changed, [])
-    files.end(END)
+    files.end()
     assert looked(files, a=state(changed=2)) == (end, [])
 
 
@@ -60,37 +59,37 @@ def test_a_live_file_that_changed_goes_once_more_at_the_end() -> None:
     files = RunFiles()
     files.saved("a", "live", KEY)
     looked(files, a=state())
-    files.end(END)
+    files.end()
 
     assert looked(files, a=state(size=4)) == (["a"], [])
 
 
 def test_uploads_name_the_record_that_asks_for_them() -> None:
-    """A saved file names its record, one that goes at the end the record that ends the run."""
+    """A saved file names its record, also where it goes at the end."""
     files = RunFiles()
     files.saved("a", "now", KEY)
     files.saved("b", "end", ("w", 6))
     uploads, _ = files.looked_at({"a": state()})
     assert uploads == [Upload("a", LocalFile("/run/files/a", 3), KEY)]
     files.uploaded("a")
-    files.end(END)
+    files.end()
 
     assert files.to_look_at() == ("b",)
-    assert files.looked_at({"b": state(name="b")})[0] == [Upload("b", LocalFile("/run/files/b", 3), END)]
+    assert files.looked_at({"b": state(name="b")})[0] == [Upload("b", LocalFile("/run/files/b", 3), ("w", 6))]
 
 
 def test_a_file_that_cannot_be_read_is_refused() -> None:
     """Its record is named, with the reason; one that was uploaded before and is gone stays as it was."""
     files = RunFiles()
     files.saved("a", "live", KEY)
-    assert looked(files) == ([], [Refusal((KEY,), "a: No such file")])
+    assert looked(files) == ([], [Refusal((KEY,), "a: No such file", ("a",))])
     files.saved("a", "live", KEY)
     looked(files, a=state())
     assert looked(files) == ([], [])
     files.saved("b", "end", ("w", 6))
     assert looked(files) == ([], [])
-    files.end(END)
-    assert looked(files) == ([], [Refusal((END,), "b: No such file")])
+    files.end()
+    assert looked(files) == ([], [Refusal((("w", 6),), "b: No such file", ("b",))])
 
 
 def test_a_file_that_failed_is_tried_again_at_the_end() -> None:
@@ -98,7 +97,7 @@ def test_a_file_that_failed_is_tried_again_at_the_end() -> None:
     files = RunFiles()
     files.saved("a", "now", KEY)
     files.looked_at({"a": state()})
-    files.end(END)
+    files.end()
 
     assert looked(files, a=state()) == (["a"], [])
 
@@ -111,7 +110,7 @@ def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
 
     assert refusal is not None
     assert refusal.keys == (KEY,)
-    assert files.saved(name, "now", None) is None
+    assert files.saved(name, "now", KEY, fate="sent") is None
     assert files.to_look_at() == FOUND
 
 
@@ -151,23 +150,38 @@ def test_a_file_that_changed_while_it_was_sent_goes_as_it_is_now() -> None:
     assert looked(files, a=state(size=4, changed=2)) == (["a"], [])
     assert files.asked == ()
 
-    refusal = Refusal((KEY,), "it became shorter while it was sent")
+    refusal = Refusal((KEY,), "it became shorter while it was sent", ("a",))
     assert looked(broken_file(), a=state(size=9)) == ([], [refusal])
-    assert looked(broken_file()) == ([], [Refusal((KEY,), "a: No such file")])
+    assert looked(broken_file()) == ([], [Refusal((KEY,), "a: No such file", ("a",))])
 
 
 def test_what_an_earlier_process_delivered() -> None:
     """`now` is seen to; `live` goes again when it is looked at, for nobody knows how it was; `end` goes at the end."""
     files = RunFiles()
-    files.saved("n", "now", None)
-    files.saved("l", "live", None)
-    files.saved("e", "end", None)
+    files.saved("n", "now", KEY, fate="sent")
+    files.saved("l", "live", KEY, fate="sent")
+    files.saved("e", "end", KEY, fate="sent")
     found = {"n": state(), "l": state(), "e": state()}
 
     assert looked(files, **found) == (["l"], [])
     assert looked(files, **found) == ([], [])
-    files.end(END)
+    files.end()
     assert looked(files, **found) == (["e"], [])
+
+
+def test_what_was_refused_for_good_goes_again_where_that_is_asked_for() -> None:
+    """Whatever its policy, and whatever became of it; what could not be sent waits for the end."""
+    files = RunFiles()
+    for name, policy, fate in (("n", "now", "sent"), ("e", "end", "sent"), ("l", "live", "lost")):
+        files.saved(name, policy, KEY, fate=fate)  # type: ignore[arg-type]
+    files.looked_at({})
+    assert files.to_look_at() == ()
+    files.saved("n", "now", KEY, fate="again")
+    files.saved("e", "end", KEY, fate="again")
+    assert files.asked == ("n", "e")
+    assert looked(files, n=state(), e=state()) == (["n", "e"], [])
+    files.end()
+    assert looked(files, n=state(), e=state(), l=state()) == (["l"], [])
 
 
 # ------------------------------------------------------------------------------------------------------------ uploading
@@ -255,7 +269,7 @@ def test_a_later_version_replaces_one_that_waits() -> None:
     assert request is not None
     assert request.operation == "CreateRunFiles"
     address_all(found)
-    found.ask(Upload("a", b"new", END))
+    found.ask(Upload("a", b"new", ("w", 9)))
     assert target(found) == "https://store/a"
 
 

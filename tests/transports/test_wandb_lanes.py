@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corelib.ports import Delivered, Rejected, Retry
+from corelib.ports import Delivered, LateLoss, Rejected, Retry
 from corelib.pure.records import (
     Alert,
     ConfigChange,
@@ -18,7 +18,7 @@ from corelib.pure.records import (
     SummaryChange,
 )
 from corelib.testing.specimens import TIME, rows_from, start_record
-from tests.transports.wandb_talk import Talk, batch_of, graphql, taken_up
+from tests.transports.wandb_talk import REMOTE, Talk, batch_of, graphql, taken_up
 from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpResult
 from transports.wandb_files import FileState
 from transports.wandb_stream import SUMMARY
@@ -99,11 +99,14 @@ def test_later_rows_do_not_wait(operation: str, answer: HttpResult) -> None:
     outcomes = run_on(talk, 3, 10)
     assert all(isinstance(outcome, Delivered) for outcome in outcomes)
     told = [notice for outcome in outcomes for notice in outcome.notices]
+    lost = [loss for outcome in outcomes for loss in outcome.late]
     outcome = end(talk)
 
     assert talk.server.complete == 0
-    assert isinstance(outcome, Rejected)
-    assert outcome.seqs == (END.seq,)
+    assert isinstance(outcome, Delivered)
+    told += outcome.notices if operation == "NotifyScriptableRunAlert" else ()
+    lost += outcome.late
+    assert [loss.record for loss in lost] == [BESIDE[operation]]
     assert len(told) == 1
     assert told[0].startswith("Something was not delivered: ")
 
@@ -226,7 +229,9 @@ def test_a_stream_that_refuses_an_empty_push_does_not_stop_the_end() -> None:
     outcome = end(talk)
 
     assert outcome.seqs == (END.seq,)
-    assert "NotifyScriptableRunAlert" in outcome.reason
+    assert "file_stream" in outcome.reason
+    (loss,) = outcome.late
+    assert "NotifyScriptableRunAlert" in loss.reason
 
 
 def test_all_alerts_that_wait_go_out() -> None:
@@ -388,8 +393,7 @@ def test_what_is_owed_outlives_the_process() -> None:
     assert talk.server.alerts == ["alert 2", "alert 6"]
     assert talk.server.puts.count("a") == 1
     assert json.loads(talk.server.upserts[-1]["config"])["x"] == {"value": 5}
-    rejected = end(new)
-    assert (rejected.seqs, rejected.reason) == ((END.seq,), "gone: No such file")
+    assert end(new).late == (LateLoss("w1", saved(4, "gone"), "gone: No such file"),)
 
 
 def test_a_description_that_is_owed_is_told_whatever_else_is_new() -> None:
@@ -419,7 +423,7 @@ def test_what_was_sent_is_not_owed() -> None:
 
 
 def test_a_loss_outlives_the_process() -> None:
-    """The record that ends the run says what was lost before the restart."""
+    """What was given up before the restart is tried once more at the end, and else refused with its own record."""
     talk = begun("upload of a", HttpAnswer(403), upload_tries=2, doubts=1)
     talk.deliver(saved(2), files=FILES)
     run_on(talk, 3, 3)
@@ -429,8 +433,9 @@ def test_a_loss_outlives_the_process() -> None:
     assert talk.protocol.saved is not None
     ((reason, names),) = talk.protocol.saved.owed.losses
     assert names == ("a",)
+    assert reason == "a was not uploaded: upload of a at up: HTTP 403"
     outcome = new.deliver(END)
-    assert outcome == Rejected(reason=reason, seqs=(END.seq,))
+    assert outcome.late == (LateLoss("w1", saved(2), "a: No such file"),)
 
 
 # ------------------------------------------------------------------------------------------------- what is refused
@@ -443,15 +448,85 @@ def test_each_refused_record_has_its_own_reason() -> None:
     talk.wrong["NotifyScriptableRunAlert"] = [graphql({"notifyScriptableRunAlert": {"success": False}})]
     outcome = talk.deliver(saved(2, "missing"), changed(3), alert(4), *rows_from(5, 1))
 
-    assert isinstance(outcome, Rejected)
-    assert sorted(outcome.seqs) == [2, 3, 4]
-    reasons = {seq: outcome.reasons.get(seq, outcome.reason) for seq in outcome.seqs}
-    assert reasons == {
+    assert outcome.seqs == (4,)
+    assert outcome.reason == "api.example.com did not take the alert"
+    talk.wrong["UpsertBucket"] = [HttpAnswer(400)]
+    outcome = talk.deliver(END)
+    assert isinstance(outcome, Delivered)
+    assert {loss.record.seq: loss.reason for loss in outcome.late} == {
         2: "missing: No such file",
         3: "UpsertBucket at api.example.com: HTTP 400",
-        4: "api.example.com did not take the alert",
     }
-    assert outcome.reason not in outcome.reasons.values()
+
+
+def lost(*records: Record, ended: bool = True) -> tuple[Talk, Talk]:
+    """Return a run of which these records were refused, and another process that goes on with it."""
+    talk = Talk(upload_tries=1, doubts=1).begun()
+    for operation in BESIDE:
+        talk.wrong[operation] = [HttpAnswer(400)] * EVER
+    del talk.wrong["UpsertBucket"]
+    talk.wrong["upload of a"] = [HttpAnswer(413)] * EVER
+    talk.wrong.pop("CreateRunFiles")
+    outcomes = [talk.deliver(*records, files=FILES)]
+    outcomes += [talk.deliver(END, files=FILES)] if ended else []
+    refused = {loss.record.seq for outcome in outcomes for loss in outcome.late}
+    refused |= {seq for outcome in outcomes if isinstance(outcome, Rejected) for seq in outcome.seqs}
+    assert refused == {record.seq for record in records} or not ended
+    assert END.seq not in refused
+    new = taken_up(talk, start_record(), *records, *((END,) if ended else ()))
+    return talk, new
+
+
+def test_what_was_refused_for_good_is_sent_after_all() -> None:
+    """Files as they are now and alerts, once; then the end is said again, behind an upsert, with what arrived."""
+    records = (alert(2), saved(3))
+    talk, new = lost(*records)
+    talk.server.puts.clear()
+    new.wrong["NotifyScriptableRunAlert"] = [HttpAnswer(503)]
+    retry = new.redeliver(*records, files=FILES)
+    assert isinstance(retry, Retry)
+    new.now += retry.after or 0.0
+    assert new.redeliver(*records, files=FILES) == Delivered(remote=REMOTE)
+
+    assert talk.server.alerts == ["alert 2"]
+    assert talk.server.puts.count("a") == 1
+    assert new.operations[0] == "UpsertBucket"
+    assert new.operations[-1] == "file_stream"
+    assert talk.server.pushes[-1]["complete"] is True
+    assert any("a" in push.get("uploaded", ()) for push in talk.server.pushes)
+    assert new.protocol.saved is not None
+    assert new.protocol.saved.complete
+
+
+def test_what_is_refused_again_stays_refused() -> None:
+    """With its own record; a file that is not there any more is one, and the end is said all the same."""
+    records = (alert(2), saved(3))
+    talk, new = lost(*records)
+    new.wrong["NotifyScriptableRunAlert"] = [HttpAnswer(400)]
+    outcome = new.redeliver(*records)
+
+    assert isinstance(outcome, Rejected)
+    assert {seq: outcome.reasons.get(seq, outcome.reason) for seq in outcome.seqs} == {
+        2: "NotifyScriptableRunAlert at api.example.com: HTTP 400",
+        3: "a: No such file",
+    }
+    assert outcome.late == ()
+    assert talk.server.complete == 0
+    assert new.redeliver(*records, files=FILES) == Delivered(remote=REMOTE)
+
+
+def test_a_run_that_goes_on_gets_what_was_refused_without_an_end() -> None:
+    """It is not said to be complete, and its next rows go on where they were."""
+    talk, new = lost(alert(2), ended=False)
+    new.wrong["NotifyScriptableRunAlert"] = [HttpAnswer(503)]
+    retry = new.redeliver(alert(2))
+    assert isinstance(retry, Retry)
+    new.now += retry.after or 0.0
+    assert isinstance(new.redeliver(alert(2), alert(5)), Delivered)
+    assert talk.server.alerts == ["alert 2", "alert 5"]
+    assert talk.server.complete is None
+    new.deliver(*rows_from(3, 1))
+    assert len(talk.server.rows) == 1
 
 
 def test_one_line_tells_of_an_outage_of_uploads() -> None:

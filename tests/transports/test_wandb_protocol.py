@@ -587,21 +587,33 @@ def test_values_that_no_text_can_hold_are_refused() -> None:
     talk = Talk().begun()
     assert talk.deliver(SummaryChange(seq=2, time=TIME, update={"x": deep()}, remove=())).seqs == (2,)
     talk = Talk().begun()
-    assert talk.deliver(ConfigChange(seq=2, time=TIME, update={"x": deep()}, remove=())).seqs == (2,)
+    change = ConfigChange(seq=2, time=TIME, update={"x": deep()}, remove=())
+    (notice,) = talk.deliver(change).notices
+    assert notice.startswith("Something was not delivered: the config cannot be sent")
+    (loss,) = talk.deliver(Exit(seq=3, time=TIME, exit_code=0, runtime=1.0)).late
+    assert (loss.writer, loss.record) == ("w1", change)
 
 
 @pytest.mark.parametrize("answer", [HttpAnswer(400), HttpAnswer(413)])
-def test_a_refused_change_is_named(answer: HttpResult) -> None:
-    """What the server will not store is refused with its record, and the rows of the batch arrive."""
+def test_a_refused_change_is_named(answer: HttpAnswer) -> None:
+    """What the server will not store is refused with its record when the run ends; a later one takes it along."""
     talk = Talk().begun()
     talk.wrong["UpsertBucket"] = [answer]
     outcome = talk.deliver(ConfigChange(seq=2, time=TIME, update={"x": 1}, remove=()), *rows_from(3, 1))
 
-    assert outcome.seqs == (2,)
-    assert len(talk.server.rows) == 1
-    assert talk.deliver(ConfigChange(seq=4, time=TIME, update={"x": 2}, remove=())) == Delivered(
-        remote=REMOTE
+    assert outcome.late == ()
+    assert outcome.notices == (
+        f"Something was not delivered: UpsertBucket at api.example.com: HTTP {answer.status}",
     )
+    assert len(talk.server.rows) == 1
+    later = ConfigChange(seq=4, time=TIME, update={"x": 2}, remove=())
+    assert talk.deliver(later) == Delivered(remote=REMOTE)
+    talk.wrong["UpsertBucket"] = [answer] * 2
+    talk.deliver(ConfigChange(seq=5, time=TIME, update={"x": 3}, remove=()))
+    talk.deliver(ConfigChange(seq=6, time=TIME, update={"x": 4}, remove=()))
+    talk.wrong["UpsertBucket"] = [answer]
+    late = talk.deliver(Exit(seq=7, time=TIME, exit_code=0, runtime=1.0)).late
+    assert [loss.record.seq for loss in late] == [5, 6]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,14 @@ class Talk:
     def deliver(self, *records: Record, files: Any = None, **of: Any) -> Any:
         batch = batch_of(*records, **of)
         self.protocol.take(batch)
+        return self._looked_at(batch, files)
+
+    def redeliver(self, *records: Record, files: Any = None) -> Any:
+        batch = batch_of(*records)
+        self.protocol.take_again(batch)
+        return self._looked_at(batch, files)
+
+    def _looked_at(self, batch: Batch, files: Any) -> Any:
         found = files or {}
         names = self.protocol.to_look_at()
         if names:
