@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from corelib.errors import Error, UsageError
 
@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: help was asked for (0), or the words are no command (2), as argparse does it.
     """
-    arguments = _parser().parse_args(argv)
+    arguments, strange = _parser().parse_known_args(argv)
+    if strange:
+        arguments.parser.error(f"unrecognized arguments: {' '.join(strange)}")
     given: object = sys.stdout
     if given is None:  # closed before we began, as by `>&-`
         if sys.stderr is not None:
@@ -68,8 +70,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints show no word of the user's where one may be a secret by mistake."""
+
+    is_discreet = False
+
+    def error(self, message: str) -> NoReturn:
+        """Complain, and end with 2."""
+        if self.is_discreet:
+            message = (
+                "a word is wrong or too many; none is shown here, for it may be a key, which is no argument"
+            )
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="corelib",
         description="Look at recorded runs, and at what corelib would do here.",
         epilog=_EXIT_CODES,
@@ -78,12 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, summary: str, **options: Any) -> argparse.ArgumentParser:
+    def command(name: str, summary: str, **options: Any) -> _Parser:
         description = summary[0].upper() + summary[1:] + "."
         added = commands.add_parser(
             name, help=summary, description=description, epilog=_EXIT_CODES, allow_abbrev=False, **options
         )
-        added.set_defaults(module=f"corelib.commands.{name.replace('-', '_')}")
+        added.set_defaults(module=f"corelib.commands.{name.replace('-', '_')}", parser=added)
         return added
 
     demo = command(
@@ -164,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     _json(sync)
 
     login = command("login", "keep the API key of a server in the netrc file, for the runs to come")
+    login.is_discreet = True
     login.description = (
         "Keep the API key of a server in the netrc file, for the runs to come. The key is asked for at the terminal, "
         "or read from standard input (corelib login < keyfile). It is no argument: the command line is shown to every "

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
+from corelib.pure.printable import printable
+
 __all__ = [
     "LONGEST_VALUE",
     "SPARK_WIDTH",
@@ -24,7 +26,6 @@ __all__ = [
     "leaves",
     "moment",
     "outline",
-    "printable",
     "size",
     "sparkline",
     "table",
@@ -56,13 +57,6 @@ def emit(lines: Iterable[str], stream: TextIO | None = None) -> None:
         print(text, file=target)
     # Messages of the library go to standard error meanwhile: what a person sees stays in order.
     target.flush()
-
-
-def printable(text: str) -> str:
-    """Return a text on one line, with everything that a terminal would act upon shown as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def width(text: str) -> int:

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -301,6 +301,34 @@ def test_a_writer_that_takes_its_time(
     timer.join()
     os.close(write)
     assert "Waiting up to 60 s for the API key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("KEY",),
+        ("KEY", "--bad"),
+        ("KEY", "KEY"),
+        ("--anonymous", "KEY"),
+        ("--bad=KEY",),
+        ("--host", "KEY"),
+        ("--host=KEY",),
+    ],
+    ids=" ".join,
+)
+def test_a_key_on_the_command_line_is_not_shown(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Whatever is wrong with the words: the log of a CI job is read by many."""
+    try:
+        status: Any = cli.main(["login", *(word.replace("KEY", WRONG) for word in words)])
+    except SystemExit as error:
+        status = error.code
+    shown = capsys.readouterr()
+
+    assert status == 2
+    assert WRONG not in shown.out + shown.err
+    assert "key" in shown.err
 
 
 def test_a_key_is_no_argument() -> None:

@@ -18,7 +18,6 @@ from corelib.terminal import (
     leaves,
     moment,
     outline,
-    printable,
     size,
     sparkline,
     table,
@@ -104,13 +103,6 @@ def test_table_is_as_wide_in_every_line(cells: list[tuple[str, float, int | None
 
     assert len({width(line) for line in lines[2:]}) <= 1
     assert all(line.isprintable() for line in lines)
-
-
-@given(text=st.text())
-def test_printable_text_commands_no_terminal(text: str) -> None:
-    """Escape sequences, line feeds, surrogates: what is shown can only be read."""
-    assert printable(text).isprintable()
-    assert printable("iris") == "iris"
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ class HttpTransport:
         """Make the transport for the names "http" and "wandb", or for the URL of a server.
 
         Raises:
-            UsageError: no server is named.
+            UsageError: no server is named, or no time is left for any request.
             AuthenticationError: there is no key for it, or a malformed one, which is not sent.
         """
         is_url = "://" in address.url
@@ -182,6 +182,10 @@ class HttpTransport:
         )
         if address.timeout_s is not None:
             seconds = address.timeout_s
+            if seconds <= 0:
+                raise UsageError(
+                    f"http_timeout={seconds:g} leaves no time for any request: set it to some seconds."
+                )
             options = evolve(options, timeouts=Timeouts(connect_s=min(seconds, 10.0), read_s=seconds))
         if address.push_every_s is not None:
             options = evolve(options, push_every_s=max(address.push_every_s, _SHORTEST_INTERVAL_S))

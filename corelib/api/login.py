@@ -14,6 +14,7 @@ from attrs import field, frozen
 from corelib.api.login_dialog import ACCOUNT_PAGES, choose, typed_key
 from corelib.errors import AuthenticationError, Error, UsageError, UsageTypeError
 from corelib.pure.credentials import FoundKey, Grant, Prompt, Server, check_key_format, decide, key_state
+from corelib.pure.key_scope import headers_for_server
 from corelib.pure.netrc import machines
 from corelib.pure.resolve import Resolution, resolve
 from corelib.pure.settings import Settings
@@ -198,6 +199,7 @@ class _Login:
         self._settings = resolution.settings
         self._report = report
         self._url = self._settings.base_url or ""
+        self._headers = headers_for_server(resolution)
         self._host = next(iter(machines(self._url)), "")
 
     def result(self) -> LoginResult:
@@ -241,7 +243,7 @@ class _Login:
             AuthenticationError: it was rejected.
             CommError: with force, the server did not answer.
         """
-        answer = accounts.verify_key(self._url, key, self._timeout_s)
+        answer = accounts.verify_key(self._url, key, self._timeout_s, self._headers)
         if answer.verdict == "accepted":
             return self._arrive_with(key, answer.account, store=store)
         if answer.verdict == "rejected":
@@ -285,7 +287,7 @@ class _Login:
             if person is not None and decision.action == "ask":
                 choice = choose(person, decision, self._host)
             if choice == "anonymous":
-                answer = accounts.anonymous_key(self._url, self._timeout_s)
+                answer = accounts.anonymous_key(self._url, self._timeout_s, self._headers)
                 if answer.key is not None:
                     return self._arrive_with(answer.key, "a guest without an account", store=True)
                 grant = answer.grant

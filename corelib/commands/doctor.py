@@ -20,6 +20,7 @@ from corelib.commands.settings import complain, resolve_here, shown_value
 from corelib.ports import Address
 from corelib.pure import credentials
 from corelib.pure.paths import resume_file
+from corelib.pure.printable import printable
 from corelib.pure.resolve import Resolution
 from corelib.pure.resume import Corrupt
 from corelib.shell.accounts import verify_key
@@ -27,7 +28,8 @@ from corelib.shell.delivery_spec import place_of
 from corelib.shell.gather import Gathered
 from corelib.shell.keys import search_key
 from corelib.shell.marker import MarkerFile
-from corelib.terminal import counted, emit, outline, printable, size
+from corelib.shell.server_address import address_of
+from corelib.terminal import counted, emit, outline, size
 
 __all__ = ["Diagnosis", "Place", "diagnose", "inspect", "run"]
 
@@ -88,7 +90,7 @@ def diagnose(gathered: Gathered, resolution: Resolution, *, ask: bool = False) -
     )
     if login.action == "refuse":
         problems.append(login.reason)
-    server = _server(resolution, search.key.key) if login.action == "online" and search.key else None
+    server = address_of("http", resolution).address if login.action == "online" else None
     recorded = "nowhere" if settings.mode == "disabled" else "on this machine"
     if server is not None:
         recorded += f" and at {place_of(server.base_url or '')}"
@@ -134,21 +136,9 @@ def inspect(path: str) -> Place:
     )
 
 
-def _server(resolution: Resolution, key: str) -> Address:
-    settings = resolution.settings
-    return Address(
-        url="http",
-        wandb_dir="",
-        base_url=settings.base_url,
-        app_url=settings.app_url,
-        key=key,
-        timeout_s=settings.http_timeout,
-    )
-
-
 def _refusal(server: Address) -> str | None:
     """Ask the server whose key it is; return what is wrong with it, or with the way there."""
-    answer = verify_key(server.base_url or "", server.key or "", _LONGEST_WAIT_S)
+    answer = verify_key(server.base_url or "", server.key or "", _LONGEST_WAIT_S, server.headers)
     host = place_of(server.base_url or "")
     if answer.verdict == "accepted":
         return None

@@ -20,6 +20,7 @@ from attrs import evolve
 from corelib.api.core import default
 from corelib.api.login import LoginWords, finds_key, log_in
 from corelib.errors import UsageError
+from corelib.pure.credentials import key_state
 from corelib.pure.resolve import resolve
 from corelib.pure.settings import Settings
 from corelib.shell.gather import gather
@@ -34,7 +35,15 @@ _CHUNK_BYTES: Final = 4096
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Log in; 1 if nobody was logged in, or if later runs do not find the key or the server."""
+    """Log in; 1 if nobody was logged in, or if later runs do not find the key or the server.
+
+    Raises:
+        Error: a word is wrong, or `log_in` says so.
+    """
+    if key_state(arguments.host) == "well_formed":
+        raise UsageError(
+            "--host takes the address of a server. What it was given may be a key, and is not shown."
+        )
     words = LoginWords(
         host=arguments.host,
         anonymous=arguments.anonymous,

@@ -14,11 +14,12 @@ from corelib.api.core import default
 from corelib.commands.selection import print_json
 from corelib.errors import UsageError
 from corelib.pure.fields import HIDDEN
+from corelib.pure.printable import printable
 from corelib.pure.resolve import Resolution, resolve
 from corelib.pure.settings import FIELDS, unknown_setting
 from corelib.pure.sources import Problem
 from corelib.shell.gather import Gathered, gather
-from corelib.terminal import emit, printable, table
+from corelib.terminal import emit, table
 
 __all__ = ["complain", "resolve_here", "run", "shown_value"]
 

@@ -22,7 +22,8 @@ from corelib.api.sync_reasons import NOT_SENT
 from corelib.api.syncing import SyncInterrupted, SyncProgress, SyncRequest, SyncResult, sync
 from corelib.commands.selection import print_json
 from corelib.errors import AuthenticationError, UsageError
-from corelib.terminal import counted, emit, printable, size, table, width
+from corelib.pure.printable import printable
+from corelib.terminal import counted, emit, size, table, width
 
 __all__ = ["run"]
 

@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from corelib.api.reading import RunView
 from corelib.commands.selection import print_json, select
+from corelib.pure.printable import printable
 from corelib.pure.replay import HistoryRow, Replay
 from corelib.segments import is_live
 from corelib.tail import Tail
-from corelib.terminal import LONGEST_VALUE, emit, figure, printable
+from corelib.terminal import LONGEST_VALUE, emit, figure
 
 __all__ = ["run"]
 

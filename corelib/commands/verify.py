@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corelib.commands.selection import parts, print_json, select
+from corelib.pure.printable import printable
 from corelib.pure.records import Header
 from corelib.segments import Damage, is_live, read_segment, segments, writers
-from corelib.terminal import counted, emit, printable
+from corelib.terminal import counted, emit
 
 __all__ = ["Finding", "Verdict", "examine", "run"]
 

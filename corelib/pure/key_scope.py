@@ -15,12 +15,13 @@ Where none of this holds, the key for that URL is looked for elsewhere, as in a 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from corelib.errors import UsageError
 from corelib.pure.coerce import server_url
 from corelib.pure.resolve import Resolution
 
-__all__ = ["goes_to", "is_server", "login_url", "server_of"]
+__all__ = ["goes_to", "headers_for_server", "is_server", "login_url", "server_of"]
 
 _NAMES = frozenset({"http", "https", "wandb"})  # of transports that carry to the server of `base_url`
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
@@ -74,6 +75,19 @@ def goes_to(resolution: Resolution, source: str, url: str) -> bool:
         return False
     in_one_breath = source == provenance["transport"].source != provenance["base_url"].source
     return settings.base_url is None or in_one_breath
+
+
+def headers_for_server(resolution: Resolution) -> Mapping[str, str]:
+    """Return the further headers for the server at base_url.
+
+    They may be secrets, of the server that was set where they were: where `login()` names another one, it gets none.
+    """
+    settings, provenance = resolution.settings, resolution.provenance["base_url"]
+    if provenance.source == "login" and any(
+        lost.value != settings.base_url for lost in provenance.overridden
+    ):
+        return {}
+    return settings.x_extra_http_headers or {}
 
 
 def _servers(resolution: Resolution) -> set[str]:

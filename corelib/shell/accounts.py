@@ -7,10 +7,12 @@ are data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from corelib.pure.credentials import Grant, Server, key_state
+from corelib.pure.printable import printable
 from corelib.pure.remote import LookupFailed
 
 __all__ = ["AnonymousAnswer", "KeyAnswer", "anonymous_key", "verify_key"]
@@ -51,15 +53,18 @@ class AnonymousAnswer(NamedTuple):
         return f"AnonymousAnswer(key={'***' if self.key else None}, grant={self.grant!r}, reason={self.reason!r})"
 
 
-def verify_key(base_url: str, key: str, timeout_s: float) -> KeyAnswer:
+def verify_key(
+    base_url: str, key: str, timeout_s: float, headers: Mapping[str, str] | None = None
+) -> KeyAnswer:
     """Ask a server whose key this is.
 
     Args:
         base_url: the server's address.
         key: the key; it goes to that server only.
         timeout_s: how long to wait for the answer, in seconds.
+        headers: further headers, as a gateway before that server wants.
     """
-    viewer = _http().ask_viewer(base_url, key, timeout_s)
+    viewer = _http().ask_viewer(base_url, key, timeout_s, headers=headers)
     if viewer is None:
         return KeyAnswer("rejected", reason="It is nobody's.")
     if isinstance(viewer, LookupFailed):
@@ -68,17 +73,20 @@ def verify_key(base_url: str, key: str, timeout_s: float) -> KeyAnswer:
         verdict: Server = "rejected" if viewer.kind == "auth" else "unreachable"
         return KeyAnswer(verdict, reason=_sentence(viewer.reason), answered=viewer.kind != "unreachable")
     names = [name for name in (viewer.username, viewer.entity) if name]
-    return KeyAnswer("accepted", _printable(names[0]) if names else "")
+    return KeyAnswer("accepted", printable(names[0]) if names else "")
 
 
-def anonymous_key(base_url: str, timeout_s: float) -> AnonymousAnswer:
+def anonymous_key(
+    base_url: str, timeout_s: float, headers: Mapping[str, str] | None = None
+) -> AnonymousAnswer:
     """Ask a server for a key without an account.
 
     Args:
         base_url: the server's address.
         timeout_s: how long to wait for the answer, in seconds.
+        headers: further headers, as a gateway before that server wants.
     """
-    key = _http().make_anonymous_key(base_url, timeout_s)
+    key = _http().make_anonymous_key(base_url, timeout_s, headers=headers)
     if isinstance(key, LookupFailed):
         return AnonymousAnswer(
             None, "unanswered", f"No key without an account was given: {_sentence(key.reason)}"
@@ -93,10 +101,5 @@ def _http() -> Any:
 
 
 def _sentence(reason: str) -> str:
-    reason = _printable(reason)
+    reason = printable(reason)
     return reason if reason.endswith(".") else f"{reason}."
-
-
-def _printable(text: str) -> str:
-    """Return a text on one line, with everything that a terminal would act upon shown as an escape."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -6,7 +6,7 @@ import io
 import os
 import pty
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +38,20 @@ class Server:
         self.broken = False
         self.guests = guests
         self.asked: list[tuple[str, str, float]] = []
+        self.headers: Mapping[str, str] = {}
 
-    def verify_key(self, base_url: str, key: str, timeout_s: float) -> KeyAnswer:
+    def verify_key(self, base_url: str, key: str, timeout_s: float, headers: Mapping[str, str]) -> KeyAnswer:
         self.asked.append((base_url, key, timeout_s))
+        self.headers = headers
         if not self.reachable:
             return KeyAnswer("unreachable", reason="Viewer at host:8080: connection refused.", answered=False)
         if self.broken:
             return KeyAnswer("unreachable", reason="Viewer at host:8080: HTTP 403.")
         return KeyAnswer("accepted", "bob") if key == GOOD else KeyAnswer("rejected", reason="HTTP 401.")
 
-    def anonymous_key(self, base_url: str, timeout_s: float) -> AnonymousAnswer:
+    def anonymous_key(self, base_url: str, timeout_s: float, headers: Mapping[str, str]) -> AnonymousAnswer:
         self.asked.append((base_url, "anonymous", timeout_s))
+        self.headers = headers
         if not self.reachable:
             return AnonymousAnswer(None, "unanswered", "host:8080 did not answer.")
         if self.guests:
@@ -269,6 +272,16 @@ def test_the_host_of_the_call(server: Server, netrc: Path) -> None:
     assert log() is True
     with pytest.raises(UsageError):
         log(host="other:8080")
+
+
+def test_the_headers_of_a_gateway(server: Server) -> None:
+    """They go with the question to the server that they were set for, and to no other."""
+    headers = {"X-Gateway": "s3cret"}
+    default.session.setup = Settings(x_extra_http_headers=headers)
+    assert log(key=GOOD)
+    assert server.headers == headers
+    assert log(host="http://other", key=GOOD)
+    assert server.headers == {}
 
 
 def test_the_time_of_the_call(server: Server) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelib.errors import UsageError
-from corelib.pure.key_scope import goes_to, is_server, login_url, server_of
+from corelib.pure.key_scope import goes_to, headers_for_server, is_server, login_url, server_of
 from corelib.pure.resolve import Resolution, resolve
 from corelib.pure.sources import settings_layer
 
@@ -47,6 +47,19 @@ def test_what_cannot_be_a_server() -> None:
         server_of("http://u:s3cret@b", A)
 
     assert "s3cret" not in str(caught.value)
+
+
+def test_further_headers_are_for_the_server_that_was_set() -> None:
+    """A login to that server sends them, one to another server does not; where none was set, they are for any."""
+    headers = {"X-Gateway": "s3cret"}
+    said = {"x_extra_http_headers": headers}
+    assert headers_for_server(resolution(settings={**said, "base_url": A})) == headers
+    assert (
+        headers_for_server(resolution(environment={**said, "base_url": A}, login={"base_url": A})) == headers
+    )
+    assert headers_for_server(resolution(environment={**said, "base_url": A}, login={"base_url": B})) == {}
+    assert headers_for_server(resolution(environment=said, login={"base_url": B})) == headers
+    assert headers_for_server(resolution(login={"base_url": B})) == {}
 
 
 def test_a_login_is_for_its_server() -> None:

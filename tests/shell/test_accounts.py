@@ -76,6 +76,15 @@ def test_words_that_reject_a_key(wandb_server: WandbServer) -> None:
     assert verify_key(wandb_server.url, wandb_server.key, TIMEOUT_S).verdict == "rejected"
 
 
+def test_a_gateway_gets_its_headers(wandb_server: WandbServer) -> None:
+    """Both questions may have to pass one before the server."""
+    headers = {"X-Gateway": "s3cret"}
+    verify_key(wandb_server.url, wandb_server.key, TIMEOUT_S, headers)
+    anonymous_key(wandb_server.url, TIMEOUT_S, headers)
+
+    assert [logged.headers.get("x-gateway") for logged in wandb_server.requests("graphql")] == ["s3cret"] * 2
+
+
 def test_what_a_terminal_would_act_upon(wandb_server: WandbServer) -> None:
     """Names and words of a server are on one line, with escapes to be seen instead of obeyed."""
     evil = {"data": {"viewer": {"username": "a\x1b[2Jb\nc"}}}
@@ -101,6 +110,6 @@ def test_anonymous_keys() -> None:
 
 def test_what_is_no_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """An anonymous key that cannot be a key is as good as none."""
-    monkeypatch.setattr("transports.http_accounts.make_anonymous_key", lambda *_: "too short")
+    monkeypatch.setattr("transports.http_accounts.make_anonymous_key", lambda *_, **__: "too short")
 
     assert anonymous_key("http://host", TIMEOUT_S).key is None

@@ -12,6 +12,7 @@ import pytest
 from corelib.errors import JournalError, UsageError
 from corelib.shell.courier import Courier
 from corelib.shell.delivery_spec import DeliverySpec, delivery_of, place_of, transport_of
+from corelib.shell.spawn import scrubbed
 from tests.couriers import LONG_S, RunOnDisk, install_plugin, records_in
 from transports.file import FileTransport
 
@@ -68,6 +69,14 @@ def test_a_spec_says_where_a_newer_key_would_be(tmp_path: Path) -> None:
         sys.path.remove(str(root))
 
     assert transport.address.fresh_key() == KEY
+
+
+def test_headers_are_secrets_as_well(tmp_path: Path) -> None:
+    """A courier has them from its spec, and not from an environment where somebody put them."""
+    spec = RunOnDisk(tmp_path).spec("wandb", address={"key": KEY, "headers": {"X-Gateway": "s3cret-enough"}})
+
+    assert scrubbed({"A": KEY, "B": "x s3cret-enough", "C": "c"}, spec.secrets) == {"C": "c"}
+    assert RunOnDisk(tmp_path / "b").spec("null").secrets == ("",)
 
 
 def test_a_spec_shows_no_secret(tmp_path: Path) -> None:

@@ -702,6 +702,13 @@ def test_options_travel_in_the_address() -> None:
     assert options.ignored == ("*.ckpt",)
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_an_address_needs_time(seconds: float) -> None:
+    """Without any, every request would fail, for ever."""
+    with pytest.raises(UsageError, match="http_timeout"):
+        HttpTransport.from_address(Address(url="http://h", wandb_dir="/w", key=KEY, timeout_s=seconds))
+
+
 def test_an_address_needs_server_and_key() -> None:
     """What is missing is said, with what to do."""
     with pytest.raises(UsageError, match="set base_url"):
