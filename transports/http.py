@@ -181,12 +181,7 @@ class HttpTransport:
             ignored=address.ignored,
         )
         if address.timeout_s is not None:
-            seconds = address.timeout_s
-            if seconds <= 0:
-                raise UsageError(
-                    f"http_timeout={seconds:g} leaves no time for any request: set it to some seconds."
-                )
-            options = evolve(options, timeouts=Timeouts(connect_s=min(seconds, 10.0), read_s=seconds))
+            options = evolve(options, timeouts=Timeouts.of(address.timeout_s))
         if address.push_every_s is not None:
             options = evolve(options, push_every_s=max(address.push_every_s, _SHORTEST_INTERVAL_S))
         return cls(base_url, address.key, options=options)

@@ -62,6 +62,17 @@ class Timeouts:
     connect_s: float = 10.0
     read_s: float = 60.0
 
+    @classmethod
+    def of(cls, seconds: float) -> Timeouts:
+        """Return what the setting http_timeout means.
+
+        Raises:
+            UsageError: no time is left for any request.
+        """
+        if seconds <= 0:
+            raise UsageError(f"http_timeout has to be more than 0 seconds, and is {seconds:g}.")
+        return cls(connect_s=min(seconds, 10.0), read_s=seconds)
+
 
 class _Credentials:
     """Puts the key into requests for the server. Called by `requests` last, when cookies are in their place."""
