@@ -19,8 +19,8 @@ from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from corelib.pure.paths import RunPaths
-from corelib.segments import writer_is_live, writers
+from corelib.pure.paths import RunPaths, parse_folder_name
+from corelib.segments import run_directories, writer_is_live, writers
 from corelib.shell.ending import read_status
 
 if TYPE_CHECKING:
@@ -137,14 +137,14 @@ class Lifeline:
                 os._exit(1)  # the transport does not return, and nothing can make it
 
     def _look_for_the_end(self, delivery: Delivery, ready: Container[int]) -> None:
-        """Have the end told when the process is gone, and nobody else may write: a forked child may outlive it."""
+        """Have the end told when the process is gone, and nobody else is to write: a forked child may outlive it."""
         now = monotonic()
         if self._gone_at is None and self._is_gone(ready):
             self._gone_at = now
         if self._gone_at is None or self._over.is_set():
             return
         remaining_s = self._spec.linger_s - (now - self._gone_at)
-        if self.is_closing or remaining_s <= 0 or not self._has_heirs():
+        if self.is_closing or remaining_s <= 0 or not self._has_heirs() or self._is_followed():
             self._over.set()
             self._close(delivery, max(remaining_s, min(self._spec.linger_s, _TERMINATION_S)))
             delivery.poke()
@@ -152,6 +152,14 @@ class Lifeline:
     def _has_heirs(self) -> bool:
         own = self._writer_dir.name
         return any(writer_is_live(self._journal / name) for name in writers(self._journal) if name != own)
+
+    def _is_followed(self) -> bool:
+        """Whether the run was begun again since: that waits for this part, and what comes later has no place in it."""
+        own = Path(os.path.realpath(self._spec.directory))
+        found = run_directories(own.parent)
+        later = found[found.index(own) + 1 :] if own in found else []
+        names = (parse_folder_name(one.name) for one in later)
+        return any(name is not None and name.names(self._spec.run_id) for name in names)
 
     def _is_gone(self, ready: Container[int]) -> bool:
         if self._process is not None and self._process in ready:

@@ -24,6 +24,7 @@ from transports.wandb_exchange import (
     meaning_of,
     percent_encoded,
     rate_limit_wait_s,
+    refuses_key,
 )
 
 PUSH = HttpRequest(method="POST", target="/files/e/p/r/file_stream", operation="file_stream", body=b"{}")
@@ -248,3 +249,19 @@ def test_segments_are_encoded_as_everybody_does(text: str) -> None:
 def test_the_host_of_a_url(url: str, host: str) -> None:
     """Host and port, nothing else."""
     assert host_of(url) == host
+
+
+@pytest.mark.parametrize(
+    ("answer", "refuses"),
+    [
+        (HttpAnswer(401, {}, b""), True),
+        (HttpAnswer(403, {}, b""), True),
+        (HttpAnswer(200, {}, b'{"errors":[{"message":"user is not logged in"}]}'), True),
+        (HttpAnswer(200, {}, b'{"errors":[{"message":"no such project"}]}'), False),
+        (HttpAnswer(200, {}, b'{"data":{"name":"permission"}}'), False),
+        (HttpAnswer(404, {}, b'{"errors":[{"message":"permission"}]}'), False),
+    ],
+)
+def test_what_another_key_might_change(answer: HttpAnswer, refuses: bool) -> None:
+    """Statuses and words that are about keys and permissions, and nothing else."""
+    assert refuses_key(answer) == refuses
