@@ -361,9 +361,8 @@ def _start_fields(
 ) -> dict[str, Any]:
     settings = beginning.settings
     # A generated id means no earlier run, wherever one asks; where a run goes on is known when its turn has come.
-    is_open = decision.run_id != beginning.fresh_id and (
-        mode == "offline" or has_backlog or decision.action == "resumed"
-    )
+    policy = None if decision.run_id == beginning.fresh_id else settings.resume
+    is_open = mode == "offline" or has_backlog or decision.action == "resumed"
     return {
         "project": _project(settings),
         "entity": settings.entity,
@@ -382,8 +381,10 @@ def _start_fields(
         "summary": decision.summary,
         "program": settings.program,
         "sweep_id": settings.sweep_id,
-        "deferred": settings.resume if is_open else None,
+        "deferred": policy if is_open else None,
         "ignored": settings.ignore_globs,
+        "inherited": decision.inherited,
+        "policy": policy,
         "host": settings.host,
         **checkout_of(settings.program)._asdict(),
     }

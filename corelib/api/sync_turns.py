@@ -29,8 +29,8 @@ def hindrance(shipment: Shipment, destination: Destination) -> str | None:
     if shipment.has_begun:
         return None
     for other in _others(shipment.part, destination):
-        # Who holds the lock may be about to begin.
-        if (other.has_begun or other.is_under_way) and not other.is_whole:
+        # Who is about to begin has the turn of the run, or waits for it as we do.
+        if other.has_begun and not other.is_whole:
             return (
                 f"{other.part.directory.name} of the same run has begun to arrive, and is to be delivered whole first: "
                 "sync again when it has ended"

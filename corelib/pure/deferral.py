@@ -4,18 +4,19 @@ Law: a run that was recorded while no server was asked keeps the words of its ca
 server knows when the run is delivered decides as the table of `corelib.pure.resume_table` does. Under `allow` and
 `auto` it goes on behind what is there (R5, R23), as every part does that continues another one; under `never` it is
 refused (R15), without `resume=` it takes the place of what is there (R2); else it is new. Nothing stored is overwritten
-over a decision that nobody could take, and a part whose beginning is not there waits for it.
+over a decision that nobody could take, and a part whose beginning is not there waits for it. Where a server was asked
+and had no such run, the words of the call (`RunStart.policy`) hold for what somebody else has begun there since.
 
-A run that goes on keeps its records and their numbers. Its steps and its runtime are moved behind what is there; its
-config and its summary are laid over what is stored. Where it begins is noted in the stored config, as
-`corelib.pure.parts` says: as long as that note is there the decision comes out the same however often it is taken, by
-whomever, with a cursor or without.
+A run that goes on keeps its records and their numbers. Its steps and its runtime are moved behind what is there; what
+it was given is laid over what is stored, which is newer than what `init()` found of it. Where it begins is noted in the
+stored config, as `corelib.pure.parts` says: as long as that note is there the decision comes out the same however often
+it is taken, by whomever, with a cursor or without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -25,6 +26,7 @@ from corelib.pure.records import Exit, Record, Row, RunStart
 from corelib.pure.remote import (
     Answer,
     LookupFailed,
+    RemoteRun,
     Started,
     Unreadable,
     merged_config,
@@ -63,6 +65,8 @@ class Continuation:
     name: str | None = None
 
 
+T = TypeVar("T")
+
 Verdict: TypeAlias = Continuation | Retry | Rejected | None
 """What follows: go on as it says, ask again, deliver nothing, or (None) begin as recorded."""
 
@@ -96,13 +100,13 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
     if isinstance(answer, LookupFailed):
         retry = _ask_again(run_id, answer)
         return Rejected(reason=retry.reason) if answer.kind == "refused" else retry
-    replaces = start.deferred is None and not start.resumed
+    replaces = start.deferred is None and start.policy is None and not start.resumed
     if isinstance(answer, Unreadable) and not replaces:
         return Rejected(
             reason=f"what is stored of run {run_id} cannot be understood ({_trimmed(answer.reason)}), and nothing was "
             "changed there; `corelib sync --id` delivers under another id"
         )
-    if not isinstance(answer, Started):
+    if not isinstance(answer, Started) or _is_untouched(start, answer.remote):
         return _first(start, run_id)
     remote = answer.remote
     noted = base_of(remote.config, start.writer)
@@ -165,6 +169,13 @@ def _ask_again(run_id: str, answer: LookupFailed) -> Retry:
     return Retry(reason=reason, after=answer.after if answer.retry else ASK_AGAIN_S)
 
 
+def _is_untouched(start: RunStart, remote: RemoteRun) -> bool:
+    """Whether a run is there as `init()` has made it under `never`, and nobody has begun anything in it since."""
+    is_made_here = start.policy == "never" and start.deferred is None and not start.resumed
+    lines = remote.history_lines + remote.events_lines + remote.console_lines
+    return is_made_here and not lines and not next_place(remote.config)
+
+
 def _first(start: RunStart, run_id: str) -> Verdict:
     """Return what follows where nothing is there."""
     if start.resumed:
@@ -195,17 +206,25 @@ def continued(record: Record, continuation: Continuation) -> Record:
         return evolve(record, runtime=record.runtime + continuation.runtime_shift)
     if type(record) is not RunStart:
         return record
+    found = frozenset(record.inherited)
+    own = {key: value for key, value in record.config.items() if f"config/{key}" not in found}
+    config = merged_config(merged_config(record.config, continuation.config), own)
     return evolve(
         record,
         resumed=continuation.resumed,
         starting_step=record.starting_step + continuation.step_shift,
         runtime_offset=record.runtime_offset + continuation.runtime_shift,
-        config=with_bases_of(merged_config(continuation.config, record.config), continuation.config),
-        summary={**continuation.summary, **record.summary},
-        tags=record.tags or continuation.tags,
-        notes=continuation.notes if record.notes is None else record.notes,
-        name=continuation.name if record.name is None else record.name,
+        config=with_bases_of(config, continuation.config),
+        summary={**record.summary, **continuation.summary},
+        tags=_newer(record.tags or None, continuation.tags or None, is_own="tags" not in found) or (),
+        notes=_newer(record.notes, continuation.notes, is_own="notes" not in found),
+        name=_newer(record.name, continuation.name, is_own="name" not in found),
     )
+
+
+def _newer(recorded: T | None, stored: T | None, *, is_own: bool) -> T | None:
+    first, second = (recorded, stored) if is_own else (stored, recorded)
+    return second if first is None else first
 
 
 def _trimmed(reason: str) -> str:

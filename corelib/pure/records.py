@@ -60,7 +60,9 @@ class RunStart:
     `deferred` is the `resume=` of a call of which something is left to decide when the run is delivered, as
     `corelib.pure.deferral` does; None: nothing is. `host` and `writer` are those of the header, for those who get no
     header. `commit` and `remote` (without credentials) are of the git repository that the program lies in, and
-    `code_path` is its path there. `ignored` are patterns of saved files that are not to be delivered.
+    `code_path` is its path there. `ignored` are patterns of saved files that are not to be delivered. `inherited` says
+    what nobody gave this run, for it is what `init()` found of the run that it continues: `config/<key>`, `tags`,
+    `notes`, `name`; its summary always is. `policy` is the `resume=` of a call whose id somebody chose.
     """
 
     seq: int
@@ -89,6 +91,8 @@ class RunStart:
     code_path: str | None = None
     writer: str | None = None
     ignored: tuple[str, ...] = ()
+    inherited: tuple[str, ...] = ()
+    policy: str | None = None
 
 
 @frozen(kw_only=True)

@@ -34,6 +34,7 @@ from corelib.pure.remote import (
     Answer,
     Created,
     LookupFailed,
+    RemoteRun,
     Started,
     Unreadable,
     merged_config,
@@ -324,7 +325,15 @@ def _continued(state: State, row: Row, answer: Started) -> Decision:
         console_offset=remote.console_lines,
         previous=remote.where,
         storage_id=remote.storage_id,
+        inherited=_inherited(request, remote),
     )
+
+
+def _inherited(request: Requested, remote: RemoteRun) -> tuple[str, ...]:
+    """Return what the run takes over as it is found, which may have changed by the time that it is delivered."""
+    words = {"tags": request.tags, "notes": request.notes, "name": request.name}
+    keys = [f"config/{key}" for key in remote.config if key not in request.config]
+    return (*keys, *(word for word, given in words.items() if given is None))
 
 
 def _place(request: Requested) -> Place:

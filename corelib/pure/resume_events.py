@@ -51,6 +51,7 @@ class Decision:
         runtime_offset: seconds that the continued run had run before.
         config, summary: what the run starts with; stored values are merged in already.
         tags, notes, name: what the run starts with; None where neither the call nor the stored run has one.
+        inherited: what of these the call did not pass, as `RunStart.inherited` has it.
         history_offset, events_offset, console_offset: the line at which streaming continues.
         previous: where the continued run was found: a URL or the name of a run directory.
         storage_id: the key the server gave the continued run; a change sent with it can not create a run.
@@ -78,6 +79,7 @@ class Decision:
     deferred: bool = False
     error: type[Error] | None = None
     warnings: tuple[str, ...] = ()
+    inherited: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -21,7 +21,9 @@ _TIMEOUT_S: Final = 30.0
 
 
 class DeferredDecision:
-    """The resume decision of one delivery, where `init()` left it open. Where it did not, nothing happens here.
+    """The resume decision of one delivery, where it may be another one than that of `init()` by now.
+
+    Without `resume=`, and before anybody can have delivered something, nothing happens here.
 
     Args:
         calls: the transport. One that cannot start a run, as a copy on disk, is no server, and is not asked.
@@ -34,7 +36,8 @@ class DeferredDecision:
         declared = calls.capabilities
         self.is_asked = declared.lookup and declared.create
         """Whether the backend is a server, which knows runs by their ids."""
-        self.is_open = self.is_asked and (start.deferred is not None or may_repeat)
+        self._policy = start.deferred or start.policy
+        self.is_open = self.is_asked and (self._policy is not None or may_repeat)
         self.is_taken_up = False
         """Whether it was taken before, and it is still to be asked what came of it since."""
         self.continuation: Continuation | None = None
@@ -73,7 +76,7 @@ class DeferredDecision:
             return None
         if verdict.step_shift or not self._start.resumed:
             self._calls.tell(
-                f"run {self._run.run_id} exists and was recorded with resume={self._start.deferred!r}, so it goes on "
+                f"run {self._run.run_id} exists and was recorded with resume={self._policy!r}, so it goes on "
                 f"there at step {self.start.starting_step}: its steps are moved on by {verdict.step_shift}."
             )
         return None

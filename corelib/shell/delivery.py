@@ -147,6 +147,7 @@ class Delivery:
         self._turn = turn if self._decision.is_asked else None
         self._again = again and transport.capabilities.redeliver
         self._remote: RemoteAddress | None = None
+        self._is_begun = False
         self._is_stop_told = False
         self._requests: deque[CloseAsked] = deque()
         self._first: Delivery | None = None
@@ -383,8 +384,15 @@ class Delivery:
             if hindrance is None and self._keeper is not None:
                 self._write_cursor(self._keeper)
         if hindrance is not None:
+            self._let_others_go_first()
             return Answered(self.world.clock(), hindrance, self.world.draw())
+        self._is_begun = True
         return self._calls.open(self._run, self._decision.start)
+
+    def _let_others_go_first(self) -> None:
+        """Give the turn back as long as nothing was said: what keeps this one may be a part that waits for its turn."""
+        if self._turn is not None and not self._is_begun:
+            self._turn.release()
 
     def _wait(self, effect: Wait) -> Ticked:
         seconds = effect.until - self.world.clock()

@@ -77,7 +77,13 @@ class Predecessors:
     def deliver(self, later: Delivery) -> Retry | None:
         """Have all of them delivered; return why the later part cannot be delivered yet."""
         for part in self._parts():
-            earlier = self._delivery(part, later)
+            cursor = CursorFile(str(part.directory), self._cursor_name)
+            if _is_elsewhere(cursor):
+                return Retry(
+                    reason=f"another process delivers an earlier part of the run just now, {part.directory.name}",
+                    after=_LOOK_AGAIN_S,
+                )
+            earlier = self._delivery(part, later, cursor)
             if earlier is not None:
                 later.carry_first(earlier)
                 if not earlier.is_drained and not earlier.is_refused:
@@ -96,9 +102,10 @@ class Predecessors:
                 return
             yield part
 
-    def _delivery(self, part: Part, later: Delivery) -> Delivery | None:
+    def _delivery(self, part: Part, later: Delivery, cursor: CursorFile) -> Delivery | None:
         header, start = part.header, part.start
         if header is None or start is None:
+            cursor.release()
             return None
         directory = str(part.directory)
         run = RunRef(
@@ -121,10 +128,18 @@ class Predecessors:
             name=self._name,
             report=self._tell,
             world=later.world,
-            cursor=CursorFile(directory, self._cursor_name),
+            cursor=cursor,
             dead_letters=DeadLetters(directory, self._cursor_name, run.run_id),
             may_repeat=True,
         )
+
+
+def _is_elsewhere(cursor: CursorFile) -> bool:
+    """Take the right to deliver a part, which is not waited for: who has it may wait for the turn that we have."""
+    try:
+        return not cursor.lock()
+    except OSError:  # the delivery says that no cursor can be kept
+        return False
 
 
 def _fate(part: Part) -> int | None:

@@ -44,7 +44,7 @@ FOUND = RemoteRun(
 )
 
 
-def offline(policy: str | None, **changes: Any) -> RunStart:
+def offline(policy: str | None, /, **changes: Any) -> RunStart:
     """Return the start of a run that was recorded while nobody was asked."""
     words = {"deferred": policy, "config": {"lr": 0.2}, "tags": (), "name": None}
     return start_record(**(words | changes))
@@ -78,22 +78,64 @@ def test_a_run_goes_on_behind_what_is_there() -> None:
 
 def test_a_part_goes_on_behind_the_part_that_was_moved() -> None:
     """A part that continues another one of this machine is moved as far as that one was, and no further."""
-    part = offline(
-        "must", resumed=True, starting_step=10, runtime_offset=20.0, summary={"acc": 0.9}, previous="part-1"
-    )
+    part = offline("must", resumed=True, starting_step=10, runtime_offset=20.0, previous="part-1")
     verdict = decide(part, "abc", Started(FOUND))
     assert isinstance(verdict, Continuation)
 
     assert (verdict.step_shift, verdict.runtime_shift) == (6, 30.0)
-    begun = continued(part, verdict)
-    assert isinstance(begun, RunStart)
-    assert begun.summary["acc"] == 0.9
     waiting = decide(part, "abc", Absent())
     assert isinstance(waiting, Retry)
     assert "part-1" in waiting.reason
     anywhere = decide(evolve(part, previous=None), "abc", Created())
     assert isinstance(anywhere, Retry)
     assert "another part" in anywhere.reason
+
+
+def test_what_was_found_gives_way_to_what_is_stored_now() -> None:
+    """The part before it has gone on since `init()` asked: only what this run was given stands above that."""
+    part = offline(
+        "must",
+        resumed=True,
+        config={"lr": 0.2, "old": 0, "mine": 1, "_wandb": {"m": [], "x": 1}},
+        summary={"acc": 0.1, "best": 3},
+        tags=("t0",),
+        notes="mine",
+        name="first",
+        inherited=("config/old", "config/_wandb", "tags", "name"),
+    )
+    stored = evolve(FOUND, config={**FOUND.config, "_wandb": {"m": [{"1": "acc"}]}})
+    verdict = decide(part, "abc", Started(stored))
+    assert isinstance(verdict, Continuation)
+
+    begun = continued(part, verdict)
+
+    assert isinstance(begun, RunStart)
+    assert begun.config == {"lr": 0.2, "old": 1, "mine": 1, "_wandb": {"m": [{"1": "acc"}], "x": 1}}
+    assert begun.summary == {**FOUND.summary, "best": 3}
+    assert (begun.tags, begun.notes, begun.name) == (("t1",), "mine", "golden-river-7")
+
+
+@pytest.mark.parametrize("policy", ["allow", "auto", "never"])
+def test_a_run_that_was_new_goes_on_behind_what_others_have_begun_since(policy: str) -> None:
+    """The server had no such run when `init()` asked; what is there now came since, and is not overwritten."""
+    start = offline(None, policy=policy, writer="w2")
+    since = Started(evolve(FOUND, config=with_base({}, "w1", Base())))
+
+    verdict = decide(start, "abc", since)
+
+    assert isinstance(verdict, Continuation)
+    assert (verdict.resumed, verdict.step_shift) == (True, 16)
+    assert base_of(verdict.config, "w2") == Base(history=16, step=16, runtime=50.0, place=1)
+
+
+def test_a_run_that_init_made_itself_is_new() -> None:
+    """Under `never` the server holds a run before the first delivery: nobody's but this part's."""
+    start = offline(None, policy="never", writer="w2")
+
+    verdict = decide(start, "abc", Started(RemoteRun(run_id="abc")))
+
+    assert isinstance(verdict, Continuation)
+    assert (verdict.resumed, base_of(verdict.config, "w2")) == (False, Base())
 
 
 @pytest.mark.parametrize("resumed", [False, True])

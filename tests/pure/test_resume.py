@@ -221,6 +221,7 @@ def test_what_a_resume_restores() -> None:
         console_offset=7,
         previous="https://host/e/p/runs/abc",
         storage_id="key",
+        inherited=("config/old", "tags", "notes", "name"),
     )
 
 

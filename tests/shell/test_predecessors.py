@@ -139,7 +139,8 @@ def test_a_later_part_waits(parts: Parts) -> None:
 
 def test_a_part_that_another_process_delivers_is_waited_for(parts: Parts) -> None:
     """Who holds the lock of the earlier part is left to it."""
-    earlier = CursorFile(str(parts.add(1)), "s")
+    earlier_path = parts.add(1)
+    earlier = CursorFile(str(earlier_path), "s")
     parts.add(2)
     server = Server()
     assert earlier.lock()
@@ -147,7 +148,7 @@ def test_a_part_that_another_process_delivers_is_waited_for(parts: Parts) -> Non
     delivery, told = parts.deliver(server, timeout=5.0)
 
     assert server.rows == []
-    assert any("another process delivers" in line for line in told)
+    assert any("another process delivers" in line and earlier_path.name in line for line in told)
     assert not delivery.is_drained
     earlier.release()
     parts.deliver(server)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Event
 
 import pytest
 from attrs import evolve
 
-from corelib.ports import RunRef
+from corelib.ports import Outcome, RunRef
+from corelib.pure.records import RunStart
+from corelib.pure.remote import Absent, Answer, RemoteRun, Started
+from corelib.shell.cursor import CursorFile
+from corelib.shell.delivery import Delivery
 from corelib.shell.run_turn import RunTurn, turn_at
+from corelib.shell.source import CompletedSource
+from corelib.shell.transport_calls import World
+from corelib.testing.specimens import TIME
+from tests.couriers import WRITER, RunOnDisk
+from tests.shell.test_delivery import Restartable
 
 SERVER = "https://api.example.com"
 RUN = RunRef(run_id="abc", project="p", entity=None, directory="/a")
@@ -108,3 +118,42 @@ def test_whom_an_object_serves_is_its_own() -> None:
     assert turn_at("memory", RUN) is None
     assert turn_at("file:/backup", RUN) is None
     assert turn_at(SERVER, RUN) is not None
+
+
+def test_who_waits_for_an_earlier_part_lets_it_go_first(tmp_path: Path) -> None:
+    """As long as nothing of a part was said it holds nobody up, for what it waits for has to have its turn."""
+    run, other = RunOnDisk(tmp_path / "run"), RunTurn(SERVER, RUN)
+    answers: list[Answer] = [Absent(), Started(RemoteRun(run_id="abc"))]
+    taken: list[bool] = []
+    now = [0.0]
+
+    class Backend(Restartable):
+        def lookup(self, run: RunRef, timeout: float) -> Answer:
+            taken.append(other.is_taken())
+            return answers.pop(0)
+
+        def open(self, run: RunRef, start: RunStart) -> Outcome:
+            taken.append(other.is_taken())
+            return super().open(run, start)
+
+    def wait(event: Event, seconds: float) -> None:
+        taken.append(other.is_taken())
+        now[0] += seconds
+
+    delivery = Delivery(
+        Backend(lookup=True, create=True),
+        CompletedSource(run.journal, primary=WRITER, start=run.start, start_time=TIME, fate=lambda: 0),
+        run=run.ref,
+        start=evolve(run.start, resumed=True, deferred="must"),
+        name="t",
+        report=lambda text: None,
+        world=World(clock=lambda: now[0], wait=wait, draw=lambda: 0.0),
+        cursor=CursorFile(str(run.directory), "t"),
+        turn=RunTurn(SERVER, RUN),
+    )
+    delivery.ask_to_close(100.0)
+    delivery.carry()
+
+    assert taken[:4] == [True, False, True, True]
+    assert delivery.is_drained
+    assert not other.is_taken()

@@ -113,6 +113,8 @@ def starts() -> st.SearchStrategy[RunStart]:
         sweep_id=st.none() | _names,
         writer=st.none() | _names,
         ignored=_text_tuples,
+        inherited=_text_tuples,
+        policy=st.sampled_from((None, "allow", "must", "never", "auto")),
         deferred=st.sampled_from((None, "allow", "must", "never", "auto")),
         host=_maybe_text,
         commit=_maybe_text,
