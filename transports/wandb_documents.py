@@ -152,7 +152,8 @@ def _noted(config: Mapping[str, Any], start: RunStart) -> Mapping[str, Any]:
     config = with_bases_of(config, start.config)
     if start.resumed or start.writer is None or base_of(config, start.writer) is not None:
         return config
-    return with_base(config, start.writer, Base(step=start.starting_step, runtime=start.runtime_offset))
+    base = Base(step=start.starting_step, runtime=start.runtime_offset, began=start.time)
+    return with_base(config, start.writer, base)
 
 
 def documents(

@@ -3,9 +3,10 @@
 Law: a run that was recorded while no server was asked keeps the words of its call in `RunStart.deferred`, and what the
 server knows when the run is delivered decides as the table of `corelib.pure.resume_table` does. Under `allow` and
 `auto` it goes on behind what is there (R5, R23), as every part does that continues another one; under `never` it is
-refused (R15), without `resume=` it takes the place of what is there (R2); else it is new. Nothing stored is overwritten
-over a decision that nobody could take, and a part whose beginning is not there waits for it. Where a server was asked
-and had no such run, the words of the call (`RunStart.policy`) hold for what somebody else has begun there since.
+refused (R15), without `resume=` it takes the place of what is there (R2), though of nothing that was begun after it;
+else it is new. Nothing stored is overwritten over a decision that nobody could take, and a part whose beginning is not
+there waits for it. Where a server was asked and had no such run, the words of the call (`RunStart.policy`) hold for
+what somebody else has begun there since.
 
 A run that goes on keeps its records and their numbers. Its steps and its runtime are moved behind what is there; what
 it was given is laid over what is stored, which is newer than what `init()` found of it. Where it begins is noted in the
@@ -21,7 +22,15 @@ from typing import Any, Final, TypeAlias, TypeVar
 from attrs import evolve, field, frozen
 
 from corelib.pure.outcomes import Rejected, Retry
-from corelib.pure.parts import Base, base_of, next_place, with_base, with_bases_of, with_later_bases_of
+from corelib.pure.parts import (
+    Base,
+    base_of,
+    has_begun_since,
+    next_place,
+    with_base,
+    with_bases_of,
+    with_later_bases_of,
+)
 from corelib.pure.records import Exit, Record, Row, RunStart
 from corelib.pure.remote import (
     Answer,
@@ -110,6 +119,11 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         return _first(start, run_id)
     remote = answer.remote
     noted = base_of(remote.config, start.writer)
+    if replaces and noted is None and has_begun_since(remote.config, start.time):
+        return Rejected(
+            reason=f"run {run_id} was begun anew after this part of it was recorded, and nothing was changed there; "
+            "`corelib sync --id` delivers it under another id"
+        )
     if replaces and noted is None:
         begins = _begins(start, next_place(remote.config))
         return Continuation(resumed=False, config=_noted(with_bases_of({}, remote.config), start, begins))
@@ -125,6 +139,7 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         step=max(starting_step(remote), start.starting_step),
         runtime=max(runtime_offset(remote), start.runtime_offset),
         place=next_place(remote.config),
+        began=start.time,
     )
     return Continuation(
         repeats=noted is not None,
@@ -191,7 +206,7 @@ def _first(start: RunStart, run_id: str) -> Verdict:
 
 
 def _begins(start: RunStart, place: int = 0) -> Base:
-    return Base(step=start.starting_step, runtime=start.runtime_offset, place=place)
+    return Base(step=start.starting_step, runtime=start.runtime_offset, place=place, began=start.time)
 
 
 def _noted(config: Mapping[str, Any], start: RunStart, base: Base) -> Mapping[str, Any]:

@@ -11,11 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Base", "base_of", "end_of", "next_place", "with_base", "with_bases_of", "with_later_bases_of"]
+__all__ = [
+    "Base",
+    "base_of",
+    "end_of",
+    "has_begun_since",
+    "next_place",
+    "with_base",
+    "with_bases_of",
+    "with_later_bases_of",
+]
 
 _INTERNAL: Final = "_wandb"
 _OURS: Final = "corelib"
 _PARTS: Final = "parts"
+_LENGTHS: Final = (6, 7)  # at first nobody noted when
 
 
 class Base(NamedTuple):
@@ -25,7 +35,8 @@ class Base(NamedTuple):
         history, events, console: the number of its first line of each streamed file.
         step: its first step.
         runtime: how long the run had run before, in seconds.
-        place: which part it is; those that began later have a higher one.
+        place: which part it is; those whose delivery began later have a higher one.
+        began: when it was recorded to begin, in seconds since the epoch; 0: that is not noted.
     """
 
     history: int = 0
@@ -34,24 +45,30 @@ class Base(NamedTuple):
     step: int = 0
     runtime: float = 0.0
     place: int = 0
+    began: float = 0.0
 
 
 def base_of(config: Mapping[str, Any], writer: str | None) -> Base | None:
     """Return where the part of a writer begins; None: that is not noted."""
     noted = _parts(config).get(writer or "")
-    if not isinstance(noted, (list, tuple)) or len(noted) != len(Base._fields):
+    if not isinstance(noted, (list, tuple)) or len(noted) not in _LENGTHS:
         return None
-    history, events, console, step, runtime, place = noted
+    history, events, console, step, runtime, place, began = (*noted, 0.0)[: len(Base._fields)]
     if not all(type(count) is int and count >= 0 for count in (history, events, console, step, place)):
         return None
-    if type(runtime) not in (int, float) or not 0 <= runtime < float("inf"):
+    if not all(type(seconds) in (int, float) and 0 <= seconds < float("inf") for seconds in (runtime, began)):
         return None
-    return Base(history, events, console, step, float(runtime), place)
+    return Base(history, events, console, step, float(runtime), place, float(began))
 
 
 def next_place(config: Mapping[str, Any]) -> int:
     """Return the place of a part that begins now, behind all that are noted."""
     return 1 + max((base.place for base in _bases(config)), default=-1)
+
+
+def has_begun_since(config: Mapping[str, Any], moment: float) -> bool:
+    """Return whether a part was recorded to begin after a moment, in seconds since the epoch."""
+    return any(base.began > moment for base in _bases(config))
 
 
 def end_of(config: Mapping[str, Any], writer: str | None) -> Base | None:

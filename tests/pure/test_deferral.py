@@ -125,7 +125,7 @@ def test_a_run_that_was_new_goes_on_behind_what_others_have_begun_since(policy: 
 
     assert isinstance(verdict, Continuation)
     assert (verdict.resumed, verdict.step_shift) == (True, 16)
-    assert base_of(verdict.config, "w2") == Base(history=16, step=16, runtime=50.0, place=1)
+    assert base_of(verdict.config, "w2") == Base(history=16, step=16, runtime=50.0, place=1, began=TIME)
 
 
 def test_a_run_that_init_made_itself_is_new() -> None:
@@ -135,7 +135,7 @@ def test_a_run_that_init_made_itself_is_new() -> None:
     verdict = decide(start, "abc", Started(RemoteRun(run_id="abc")))
 
     assert isinstance(verdict, Continuation)
-    assert (verdict.resumed, base_of(verdict.config, "w2")) == (False, Base())
+    assert (verdict.resumed, base_of(verdict.config, "w2")) == (False, Base(began=TIME))
 
 
 @pytest.mark.parametrize("resumed", [False, True])
@@ -216,11 +216,25 @@ def test_without_resume_a_run_takes_the_place_of_what_is_there(answer: Answer) -
     assert isinstance(begun, RunStart)
     assert (begun.resumed, begun.starting_step, begun.summary) == (False, 0, {})
     assert {key: value for key, value in begun.config.items() if key != "_wandb"} == {"lr": 0.2}
-    assert base_of(begun.config, "w2") == (Base(place=1) if isinstance(answer, Started) else Base())
+    assert base_of(begun.config, "w2") == Base(place=int(isinstance(answer, Started)), began=TIME)
     assert base_of(begun.config, "w1") == (Base(history=3) if isinstance(answer, Started) else None)
     again = decide(start, "abc", Started(evolve(FOUND, config=begun.config)))
     assert isinstance(again, Continuation)
     assert (again.resumed, again.repeats, again.step_shift) == (True, True, 0)
+
+
+def test_nothing_takes_the_place_of_what_was_begun_after_it() -> None:
+    """Its turn came late: others have begun the run since, and what they have delivered stays."""
+    start = offline(None, writer="w2")
+
+    def found(began: float) -> Started:
+        return Started(evolve(FOUND, config=with_base({}, "w1", Base(began=began))))
+
+    late = decide(start, "abc", found(TIME + 1))
+
+    assert isinstance(late, Rejected)
+    assert "--id" in late.reason
+    assert isinstance(decide(start, "abc", found(TIME - 1)), Continuation)
 
 
 def test_a_refusal_says_what_to_do() -> None:

@@ -13,6 +13,7 @@ from corelib.pure.parts import (
     Base,
     base_of,
     end_of,
+    has_begun_since,
     next_place,
     with_base,
     with_bases_of,
@@ -20,7 +21,7 @@ from corelib.pure.parts import (
 )
 
 COUNTS = st.integers(0, 2**53)
-BASES = st.builds(Base, COUNTS, COUNTS, COUNTS, COUNTS, st.floats(0, 1e12), COUNTS)
+BASES = st.builds(Base, COUNTS, COUNTS, COUNTS, COUNTS, st.floats(0, 1e12), COUNTS, st.floats(0, 1e12))
 WRITERS = st.text(min_size=1, max_size=8)
 LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3)
 TREES = st.recursive(
@@ -54,7 +55,9 @@ def test_what_is_noted_is_found(
         None,
         [],
         [0, 0, 0, 0, 0],
-        [0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, -1],
+        [0, 0, 0, 0, 0, 0, "0"],
+        [0, 0, 0, 0, 0, 0, 0, 0],
         [-1, 0, 0, 0, 0, 0],
         [0.5, 0, 0, 0, 0, 0],
         [True, 0, 0, 0, 0, 0],
@@ -121,4 +124,15 @@ def test_a_part_whose_note_is_gone_lies_before_those_that_are_new() -> None:
     ]
     assert with_later_bases_of({}, {"_wandb": {"corelib": {"parts": {"a": 0}}}}, "own", Base()) == with_base(
         {}, "own", Base()
+    )
+
+
+def test_what_was_begun_since_a_moment() -> None:
+    """A note that says nothing of when, as the first ones did, says no such thing."""
+    config = with_base({}, "w", Base(began=5.0))
+
+    assert has_begun_since(config, 4.0)
+    assert not has_begun_since(config, 5.0)
+    assert base_of({"_wandb": {"corelib": {"parts": {"w": [1, 2, 3, 4, 5, 6]}}}}, "w") == Base(
+        1, 2, 3, 4, 5.0, 6
     )
