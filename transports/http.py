@@ -1,8 +1,8 @@
 """The HTTP transport: carries runs to a server that speaks the W&B protocol.
 
 Law: it joins the two halves and decides little itself. `transports.wandb_protocol` says what to send and what the
-answers mean, `transports.http_session` sends; here are the clock, the files of the run directory, and one
-conversation per run. The server's wish for a pace is obeyed across all runs.
+answers mean, `transports.http_session` sends, `transports.http_conversation` alternates; here are the clock, the files
+of the run directory, and one conversation per run. The server's wish for a pace is obeyed across all runs.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ from corelib.ports import (
 )
 from corelib.pure.credentials import check_key_format, how_to_log_in
 from corelib.pure.records import RunStart
+from transports.http_aside import Start, start_thread
+from transports.http_pace import Pace
 from transports.http_session import HttpSession, Timeouts, checked_base_url
-from transports.wandb_exchange import HttpAnswer, HttpRequest, HttpResult, host_of, rate_limit_wait_s
+from transports.wandb_exchange import host_of
 
 if TYPE_CHECKING:
     from requests import Session
 
+    from transports.http_conversation import Conversation
     from transports.wandb_documents import ProtocolSettings
     from transports.wandb_protocol import RunProtocol
     from transports.wandb_saved import SavedRun
@@ -45,7 +48,6 @@ _MOST_RECORDS: Final = 10_000
 _MOST_BYTES: Final = 4 << 20  # of records; pushes are at most 10 MiB, and quoting makes longer
 _TIME_BUDGET_S: Final = 300.0  # a delivery may have to take large files along
 _SHORTEST_INTERVAL_S: Final = 0.1
-_LONGEST_SLEEP_S: Final = 1.0  # for a pace that the server asks for; more is up to the core
 
 
 @frozen(kw_only=True)
@@ -85,12 +87,14 @@ class World(NamedTuple):
         clock: seconds, never going back.
         sleep: wait so many seconds.
         draw: a number in [0, 1).
+        start: has an upload done, on a thread of its own.
     """
 
     now: Callable[[], float] = time
     clock: Callable[[], float] = monotonic
     sleep: Callable[[float], object] = sleep
     draw: Callable[[], float] = random
+    start: Start = start_thread
 
 
 class HttpTransport:
@@ -133,11 +137,15 @@ class HttpTransport:
             timeouts=options.timeouts,
             fresh_key=options.fresh_key,
         )
+        # Another one, so that no connection is shared with a thread that is at rest for long.
+        self._store = HttpSession(
+            self.base_url, key, session=session, headers=options.headers, timeouts=options.timeouts
+        )
         self._entity = entity
         self._known_settings: ProtocolSettings | None = None
-        self._runs: dict[tuple[str | None, ...], RunProtocol] = {}
+        self._runs: dict[tuple[str | None, ...], Conversation] = {}
         self._lock = Lock()
-        self._not_before = 0.0
+        self._pace = Pace(self._host)
         self.capabilities = Capabilities(
             lookup=True,
             create=True,
@@ -192,22 +200,24 @@ class HttpTransport:
         """Make or find the run at the server; where that is done already, nothing is asked."""
         with self._lock:
             known = self._runs.get(_key(run))
-            if known is None or (known.start is not None and known.start.time != start.time):
+            begun = None if known is None else known.protocol.start
+            if known is None or (begun is not None and begun.time != start.time):
                 known = self._runs[_key(run)] = self._new(run)  # a new run, or another one under this address
-        known.begin_call(self._world.now())
-        known.open(start)
-        return self._carry(known) or known.outcome()
+        known.protocol.begin_call(self._world.now())
+        known.protocol.open(start)
+        return known.carry() or known.protocol.outcome()
 
     def deliver(self, batch: Batch) -> Outcome:
         """Push rows and summary, and tell what else the records say."""
         from transports.http_machine import with_exit_code
 
-        protocol = self._of(batch.run)
+        conversation = self._of(batch.run)
+        protocol = conversation.protocol
         self._begin_call(protocol)
         protocol.take(with_exit_code(batch))
         heard_at = protocol.heard_at
         is_silent = heard_at is not None and self._world.now() - heard_at >= self._options.heartbeat_s
-        retry = self._look_and_carry(protocol, batch.run, alive=is_silent)
+        retry = self._look_and_carry(conversation, batch.run, alive=is_silent)
         if retry is not None:
             return retry
         outcome = protocol.outcome(batch)
@@ -218,36 +228,37 @@ class HttpTransport:
 
     def redeliver(self, batch: Batch) -> Outcome:
         """Send files, as they are now, and alerts that were refused; where the run has ended, its end is said again."""
-        protocol = self._of(batch.run)
-        self._begin_call(protocol)
-        protocol.take_again(batch)
-        return self._look_and_carry(protocol, batch.run) or protocol.outcome(batch)
+        conversation = self._of(batch.run)
+        self._begin_call(conversation.protocol)
+        conversation.protocol.take_again(batch)
+        return self._look_and_carry(conversation, batch.run) or conversation.protocol.outcome(batch)
 
     def heartbeat(self, run: RunRef) -> Outcome:
         """Say that the run is alive; files that changed meanwhile go along."""
         with self._lock:
-            protocol = self._runs.get(_key(run))
-        if protocol is None:
+            conversation = self._runs.get(_key(run))
+        if conversation is None:
             return Retry(reason="the run has not been opened")
-        self._begin_call(protocol)
-        return self._look_and_carry(protocol, run, alive=True) or protocol.outcome()
+        self._begin_call(conversation.protocol)
+        return self._look_and_carry(conversation, run, alive=True) or conversation.protocol.outcome()
 
     def close(self) -> None:
         """Let go of the runs that have ended, and of connections that nobody uses."""
         with self._lock:
             self._runs = {
-                key: protocol
-                for key, protocol in self._runs.items()
-                if protocol.saved is None or not protocol.saved.complete
+                key: conversation
+                for key, conversation in self._runs.items()
+                if conversation.protocol.saved is None or not conversation.protocol.saved.complete
             }
             if not self._runs:
                 self._session.close()
+                self._store.close()
 
     def save(self, run: RunRef) -> Mapping[str, Any] | None:
         """Return where the next lines of a run go, and what the server calls it."""
         with self._lock:
-            protocol = self._runs.get(_key(run))
-        saved = None if protocol is None else protocol.saved
+            conversation = self._runs.get(_key(run))
+        saved = None if conversation is None else conversation.protocol.saved
         return None if saved is None else saved.tree()
 
     def load(self, run: RunRef, saved: Mapping[str, Any]) -> None:
@@ -258,13 +269,13 @@ class HttpTransport:
         """
         from transports.wandb_saved import SavedRun
 
-        protocol = self._new(run, SavedRun.read(saved))
+        conversation = self._new(run, SavedRun.read(saved))
         with self._lock:
-            self._runs[_key(run)] = protocol
+            self._runs[_key(run)] = conversation
 
     def rebuild(self, batch: Batch) -> None:
         """Take records that were delivered before, to know what they say."""
-        self._of(batch.run).rebuild(batch)
+        self._of(batch.run).protocol.rebuild(batch)
 
     # ---------------------------------------------------------------------------------- what the server knows of it
 
@@ -325,12 +336,16 @@ class HttpTransport:
             ignored=options.ignored,
         )
 
-    def _new(self, run: RunRef, saved: SavedRun | None = None) -> RunProtocol:
+    def _new(self, run: RunRef, saved: SavedRun | None = None) -> Conversation:
+        from transports.http_conversation import Conversation
         from transports.wandb_protocol import RunProtocol
 
-        return RunProtocol(run, self._settings(), saved)
+        protocol = RunProtocol(run, self._settings(), saved)
+        return Conversation(
+            protocol, self._session, self._store, self._world, self._pace, self._options.heartbeat_s
+        )
 
-    def _of(self, run: RunRef) -> RunProtocol:
+    def _of(self, run: RunRef) -> Conversation:
         with self._lock:
             known = self._runs.get(_key(run))
             if known is None:
@@ -342,54 +357,17 @@ class HttpTransport:
         now = self._world.now()
         protocol.begin_call(now, lanes_until=now + self._options.push_every_s)
 
-    def _look_and_carry(self, protocol: RunProtocol, run: RunRef, *, alive: bool = False) -> Retry | None:
+    def _look_and_carry(
+        self, conversation: Conversation, run: RunRef, *, alive: bool = False
+    ) -> Retry | None:
         from transports.http_machine import file_state
 
+        protocol = conversation.protocol
+        conversation.catch_up()
         names = protocol.to_look_at()
         if names:
             protocol.looked_at({name: file_state(run, name) for name in names})
-        return self._carry(protocol, alive=alive)
-
-    def _carry(self, protocol: RunProtocol, *, alive: bool = False) -> Retry | None:
-        """Send until nothing is left to send; `Retry` says why it stopped before."""
-        from transports.wandb_documents import STREAM
-
-        last_alive = self._world.clock()
-
-        def stay_alive() -> None:
-            nonlocal last_alive
-            if self._world.clock() - last_alive >= self._options.heartbeat_s:
-                last_alive = self._world.clock()
-                request = protocol.sign_of_life()
-                if request is not None:
-                    self._session.send(request)
-
-        while (request := protocol.next_request(self._world.now(), alive=alive)) is not None:
-            waiting = self._wait_for_turn(request)
-            if waiting is not None:
-                return waiting if protocol.put_off() else None
-            result = self._session.send(request, alive=None if request.is_authorized else stay_alive)
-            self._keep_pace(request, result)
-            retry = protocol.answered(result, self._world.now())
-            if retry is not None:
-                return retry
-            alive = alive and request.operation != STREAM
-        return None
-
-    def _wait_for_turn(self, request: HttpRequest) -> Retry | None:
-        wait_s = self._not_before - self._world.clock()
-        if not request.is_authorized or wait_s <= 0:
-            return None
-        if wait_s > _LONGEST_SLEEP_S:
-            return Retry(reason=f"{self._host} asks for a slower pace", after=wait_s)
-        self._world.sleep(wait_s)
-        return None
-
-    def _keep_pace(self, request: HttpRequest, result: HttpResult) -> None:
-        if request.is_authorized and isinstance(result, HttpAnswer):
-            wait_s = rate_limit_wait_s(result.headers)
-            if wait_s is not None:
-                self._not_before = self._world.clock() + wait_s
+        return conversation.carry(alive=alive)
 
     def __repr__(self) -> str:
         return f"<HttpTransport {self.base_url}>"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf
 from threading import Event, Lock, Thread, local
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -40,13 +39,9 @@ class Watch:
         """Take that there is progress: time counts from here."""
         self._moved_at = monotonic()
 
-    def rests(self) -> None:
-        """Let no time count until it moves on."""
-        self._moved_at = inf
-
     def left_s(self, seconds: float) -> float:
         """Return how many seconds are left where there may be so many without progress."""
-        return min(self._moved_at + seconds - monotonic(), seconds)
+        return self._moved_at + seconds - monotonic()
 
     def uses(self, connection: Any) -> None:
         """Take which socket the exchange is about to use.

@@ -129,14 +129,12 @@ class _NoCredentials:
 class _FileBody:
     """The first `size` bytes of a file, as a body with a length; a file that has shrunk is a problem.
 
-    `watch` hears of each part that is asked for, `alive` is called then: that is now and then while a large file is
-    on its way.
+    `watch` hears of each part that is asked for.
     """
 
-    def __init__(self, source: LocalFile, alive: Callable[[], None] | None, watch: Watch) -> None:
+    def __init__(self, source: LocalFile, watch: Watch) -> None:
         self._left = source.size
         self._size = source.size
-        self._alive = alive
         self._watch = watch
         try:
             self._file = open(source.path, "rb")  # noqa: SIM115  closed by `close`
@@ -150,9 +148,6 @@ class _FileBody:
         return iter(lambda: self.read(_CHUNK_BYTES), b"")
 
     def read(self, size: int = -1) -> bytes:
-        if self._alive is not None:
-            self._watch.rests()
-            self._alive()
         self._watch.moved_on()
         wanted = self._left if size < 0 else min(size, self._left)
         try:
@@ -218,19 +213,12 @@ class HttpSession:
         self._headers = dict(headers or {})
         self._timeouts = Timeouts() if timeouts is None else timeouts
 
-    def send(
-        self,
-        request: HttpRequest,
-        *,
-        timeout_s: float | None = None,
-        alive: Callable[[], None] | None = None,
-    ) -> HttpResult:
+    def send(self, request: HttpRequest, *, timeout_s: float | None = None) -> HttpResult:
         """Perform one exchange, within the time that `Timeouts` allow, whatever holds it up.
 
         Args:
             request: what to send.
             timeout_s: no more time than this, in seconds.
-            alive: called now and then while a file is on its way, on another thread.
         """
         seconds = self._timeouts.read_s if timeout_s is None else min(self._timeouts.read_s, timeout_s)
         place = self._base_url if request.is_authorized else request.target
@@ -241,7 +229,7 @@ class HttpSession:
 
         def perform(watch: Watch) -> HttpResult:
             try:
-                return self._followed(request, limits, alive, watch)
+                return self._followed(request, limits, watch)
             except Exception as error:  # noqa: BLE001  mapped here, once, and never shown as it is
                 kind, happened = explained(error, limits)
                 return HttpFailure(kind, f"{what}: {happened}")
@@ -259,32 +247,28 @@ class HttpSession:
         if self._session is not None:
             self._session.close()
 
-    def _followed(
-        self, request: HttpRequest, limits: Limits, alive: Callable[[], None] | None, watch: Watch
-    ) -> HttpAnswer:
+    def _followed(self, request: HttpRequest, limits: Limits, watch: Watch) -> HttpAnswer:
         """Perform an exchange, and again where there is another key for it, or an upload is to go elsewhere."""
         for _ in range(_MOST_HOPS):
-            answer = self._exchanged(request, limits, alive, watch)
+            answer = self._exchanged(request, limits, watch)
             if request.is_authorized and refuses_key(answer) and self._has_fresh_key():
                 continue
             elsewhere = None if request.is_authorized else _redirected(request, answer)
             if elsewhere is None:
                 return answer
             request = elsewhere
-        return self._exchanged(request, limits, alive, watch)
+        return self._exchanged(request, limits, watch)
 
     def _has_fresh_key(self) -> bool:
         """Whether people have put another key in the place of the refused one; it is used from now on."""
         key = None if self._credentials is None or self._fresh_key is None else self._fresh_key()
         return key is not None and self._credentials is not None and self._credentials.replace(key)
 
-    def _exchanged(
-        self, request: HttpRequest, limits: Limits, alive: Callable[[], None] | None, watch: Watch
-    ) -> HttpAnswer:
+    def _exchanged(self, request: HttpRequest, limits: Limits, watch: Watch) -> HttpAnswer:
         body: _FileBody | None = None
         try:
             if isinstance(request.body, LocalFile) and request.body.size:
-                body = _FileBody(request.body, alive, watch)
+                body = _FileBody(request.body, watch)
             watch.moved_on()
             return self._exchange(request, body, limits)
         finally:

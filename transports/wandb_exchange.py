@@ -30,6 +30,7 @@ __all__ = [
     "asked_wait_s",
     "denial_in",
     "host_of",
+    "is_place_down",
     "judge",
     "meaning_of",
     "percent_encoded",
@@ -188,6 +189,11 @@ def meaning_of(status: int) -> Meaning:
         return meaning
     by_class: dict[int, Meaning] = {2: "done", 3: "slowly", 4: "doubtful"}
     return by_class.get(status // 100, "later")
+
+
+def is_place_down(result: HttpResult) -> bool:
+    """Return whether an answer, or the lack of one, says that the place takes nothing else either just now."""
+    return isinstance(result, HttpFailure) or meaning_of(result.status) == "later"
 
 
 def judge(request: HttpRequest, result: HttpResult, host: str, now: float) -> Verdict:

@@ -112,7 +112,7 @@ class RunFiles:
                 continue
             if self._sent.get(name) != signature:
                 self._offered[name] = signature
-                uploads.append(Upload(name, LocalFile(state.path, state.size), key))
+                uploads.append(Upload(name, LocalFile(state.path, state.size), key, state.changed_ns))
         self._found = ()
         self._is_last_call = False
         return uploads, refusals

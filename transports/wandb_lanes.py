@@ -51,6 +51,8 @@ class Lane(ABC):
         self._was_asked = False
         self._has_failed_in_call = False
         self._pushes: int | None = None
+        self.is_busy = False
+        """Whether an answer is awaited on another thread."""
 
     @abstractmethod
     def waits(self) -> bool:
@@ -74,7 +76,7 @@ class Lane(ABC):
 
     def is_due(self, now: float) -> bool:
         """Whether the lane may be tried now."""
-        return not self._has_failed_in_call and self.rests_for(now) <= 0
+        return not (self.is_busy or self._has_failed_in_call) and self.rests_for(now) <= 0
 
     def needs_proof(self, pushes: int) -> bool:
         """Whether the stream is to get through first, since the lane failed."""
@@ -219,7 +221,8 @@ class Lanes:
 
     def __init__(self, work: RunWork, settings: ProtocolSettings, adopt: Callable[[Bucket], None]) -> None:
         self.description: Lane = _Description(work, settings, adopt)
-        self._lanes = (self.description, _Alerts(work, settings), _Files(work, settings))
+        self.files: Lane = _Files(work, settings)
+        self._lanes = (self.description, _Alerts(work, settings), self.files)
         self._turn = 0
         self._has_served = False
 

@@ -1,9 +1,9 @@
 """What to ask a W&B server next for one run, and what its answers mean: records in, requests and outcomes out.
 
-Law: nothing here sends, waits or looks at a clock. One request is under way at a time; a push comes again, byte for
-byte, until it is answered for good. Rows go first, and wait for nothing but the opening: whatever else there is goes
-beside them, on lanes of its own. `complete` goes last. What the server refuses for good is named with its reason,
-once, and the rest goes on.
+Law: nothing here sends, waits or looks at a clock. One request is under way at a time, and files beside it where they
+are sent aside; a push comes again, byte for byte, until it is answered for good. Rows go first, and wait for nothing
+but the opening: whatever else there is goes beside them, on lanes of its own. `complete` goes last. What the server
+refuses for good is named with its reason, once, and the rest goes on.
 
     opening     RunResumeStatus, if the run continues another    where its lines go on
                 UpsertBucket                                     what the server calls the run
@@ -129,6 +129,8 @@ class RunProtocol:
         self._lanes.begin_call()
         if self._flight is not None and self._flight.is_beside:
             self._flight = None  # an earlier call was cut off
+            if not self._lanes.files.is_busy:
+                self._work.uploads.stopped()
 
     def take(self, batch: Batch) -> None:
         """Take a batch; records that were taken before are passed over."""
@@ -177,6 +179,28 @@ class RunProtocol:
             return True
         self._flight = None
         return self._work.stream.is_ending
+
+    @property
+    def is_waiting_for_uploads(self) -> bool:
+        """Whether a call goes on for as long as files are on their way: nothing else is left to be delivered."""
+        return self._work.stream.is_ending or self._again is not None
+
+    def send_aside(self) -> tuple[HttpRequest, ...]:
+        """Take that the upload at hand is sent beside all else; return it, with those that can go behind it."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return ()
+        self._lanes.files.is_busy = True
+        return (flight.request, *iter(self._work.uploads.next_upload, None))
+
+    def answered_aside(self, request: HttpRequest, result: HttpResult, now: float) -> None:
+        """Take what came back for the next of those that are sent aside."""
+        self._lanes.files.answered(request, result, now, self._pushes)
+
+    def stopped_aside(self) -> None:
+        """Take that no more of them are sent."""
+        self._lanes.files.is_busy = False
+        self._work.uploads.stopped()
 
     def sign_of_life(self) -> HttpRequest | None:
         """Return a push that says nothing else, to be sent while an upload takes long; its answer is not needed."""

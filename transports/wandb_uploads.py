@@ -4,7 +4,8 @@ Law: bytes go to the address that the server gave, with the headers it asked for
 that fails goes behind the others and gets a fresh address, for addresses expire; it is refused when it was tried so
 many times. Where the place that takes files is down or busy, that counts against the place: after so many failures
 in a row all files that wait are refused, and later ones get one attempt, until one succeeds. So does a server that
-gives no addresses. Files never hold rows up at all: when they are sent, `transports.wandb_lanes` decides.
+gives no addresses. A file that changes while it is on its way goes once more. Files never hold rows up at all: when
+they are sent, `transports.wandb_lanes` decides.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from transports.wandb_exchange import HttpFailure, HttpRequest, HttpResult, LocalFile, Verdict
+from transports.wandb_exchange import HttpFailure, HttpRequest, HttpResult, LocalFile, Verdict, is_place_down
 from transports.wandb_graphql import RunName, Slot, create_files_request
 from transports.wandb_stream import Key, Refusal
 
@@ -20,11 +21,15 @@ __all__ = ["Moved", "Upload", "Uploads"]
 
 
 class Upload(NamedTuple):
-    """One file to send: its name among the run's files, its bytes, and the record that asks for it, if one does."""
+    """One file to send: its name among the run's files, its bytes, and the record that asks for it, if one does.
+
+    `changed_ns` tells it from what was there under the same name before.
+    """
 
     name: str
     source: bytes | LocalFile
     key: Key | None = None
+    changed_ns: int = 0
 
 
 class Moved(NamedTuple):
@@ -51,6 +56,7 @@ class Uploads:
         self._most_tries = tries
         self._waiting: dict[str, Upload] = {}
         self._addressed: dict[str, Slot] = {}
+        self._under_way: dict[str, Upload] = {}
         self._tries: dict[str, int] = {}
         self._in_a_row = 0  # failures of the place that takes files
         self._unanswered = 0  # failures of the question for addresses
@@ -68,7 +74,11 @@ class Uploads:
         """Have a file uploaded; one that waits as it is waits on."""
         waiting = self._waiting.get(upload.name)
         if waiting is not None and waiting.source == upload.source:
-            return
+            if self._under_way.get(upload.name) is not waiting:
+                self._waiting[upload.name] = upload  # it is read when it is sent
+                return
+            if waiting.changed_ns == upload.changed_ns:
+                return
         self._addressed.pop(upload.name, None)
         self._failed.pop(upload.name, None)
         self._waiting[upload.name] = upload
@@ -80,10 +90,23 @@ class Uploads:
 
     def next_request(self, run: RunName) -> HttpRequest | None:
         """Return what to send next; None if nothing waits."""
-        for name, slot in self._addressed.items():
-            return _put(self._waiting[name], slot, self._base_url)
+        upload = self.next_upload()
+        if upload is not None:
+            return upload
         names = tuple(name for name in self._waiting if name not in self._failed)
         return create_files_request(run, names) if names else None
+
+    def next_upload(self) -> HttpRequest | None:
+        """Return the next file to send that has an address, and is not on its way; it is from now on."""
+        for name, slot in self._addressed.items():
+            if name not in self._under_way:
+                self._under_way[name] = self._waiting[name]
+                return _put(self._waiting[name], slot, self._base_url)
+        return None
+
+    def stopped(self) -> None:
+        """Take that nothing is on its way any more: what was not answered is sent again."""
+        self._under_way.clear()
 
     def addressed(self, slots: Mapping[str, Slot] | Verdict) -> Moved:
         """Take the answer to the question for addresses."""
@@ -108,9 +131,11 @@ class Uploads:
         return Moved(refusals=refusals) if self._addressed else self._gone_on(refusals=refusals)
 
     def answered(self, verdict: Verdict, result: HttpResult) -> Moved:
-        """Take the answer to the upload that was sent last."""
-        name = next(iter(self._addressed))
-        upload = self._waiting[name]
+        """Take the answer to the upload that has been on its way longest."""
+        name = next(iter(self._under_way))
+        upload = self._under_way.pop(name)
+        if self._waiting.get(name) is not upload:
+            return self._gone_on()  # there is a later version
         if verdict.meaning == "done":
             self._in_a_row = 0
             self._forget(name)
@@ -119,7 +144,8 @@ class Uploads:
         is_last = tries >= self._most_tries
         is_unusable = isinstance(result, HttpFailure) and result.kind == "unusable"
         if is_unusable and isinstance(upload.source, LocalFile) and not is_last:
-            del self._waiting[name], self._addressed[name]
+            del self._waiting[name]
+            self._addressed.pop(name, None)
             return self._resting(Verdict("later", verdict.reason))._replace(broken=upload)
         # An object store answers 400 for what passes, such as an address that has expired; our own disk does not.
         if is_unusable or verdict.meaning == "too large":
@@ -130,8 +156,8 @@ class Uploads:
     def _put_back(self, upload: Upload, verdict: Verdict, result: HttpResult, *, is_last: bool) -> Moved:
         """Put a file that failed behind the others; or give it up, or all of them."""
         name = upload.name
-        is_place_down = isinstance(result, HttpFailure) or verdict.meaning == "later"
-        if is_place_down:
+        is_down = is_place_down(result)
+        if is_down:
             self._in_a_row += 1
             if self._in_a_row >= self._most_tries:
                 return Moved(refusals=self._give_up_all(verdict.reason), rest=verdict)
@@ -143,7 +169,7 @@ class Uploads:
         else:
             self._waiting[name], self._tries[name], self._failed[name] = upload, tries, None
         self._setback = verdict
-        return self._resting(verdict) if is_place_down else self._gone_on()
+        return self._resting(verdict) if is_down else self._gone_on()
 
     def _gone_on(self, *, uploaded: str | None = None, refusals: tuple[Refusal, ...] = ()) -> Moved:
         """Go on with those that were not tried yet; when all have been, rest, or be done."""

@@ -166,18 +166,6 @@ def test_an_upload_that_stands_still_has_an_end(tmp_path: Path) -> None:
     assert seconds < 2
 
 
-def test_what_is_done_meanwhile_does_not_count() -> None:
-    """While a sign of life is sent during an upload, the upload's time stands still."""
-
-    def perform(watch: Watch) -> str:
-        watch.rests()
-        time.sleep(0.4)
-        watch.moved_on()
-        return "done"
-
-    assert within(0.1, perform) == "done"
-
-
 def test_an_exchange_that_breaks_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for the answer of a thread that has died."""
     monkeypatch.setattr(threading, "excepthook", lambda _: None)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from attrs import evolve
@@ -32,6 +34,7 @@ from corelib.ports import (
 )
 from corelib.pure.records import Alert, Exit, FileSaved, Record, Row
 from corelib.testing.specimens import TIME, header_of, rows_from, start_record
+from tests.couriers import eventually
 from tests.servers.black_hole import black_hole
 from tests.servers.document import OMIT
 from tests.servers.faults import (
@@ -68,9 +71,14 @@ def run(tmp_path: Path) -> RunRef:
     return RunRef(run_id=f"r{next(_numbers)}", project="p", directory=str(tmp_path))
 
 
+def inline(work: Callable[[], None]) -> None:
+    """Send files at once, so that it is known when they are there."""
+    work()
+
+
 @pytest.fixture
 def transport(wandb_server: WandbServer) -> Iterator[HttpTransport]:
-    made = HttpTransport(wandb_server.url, wandb_server.key, options=OPTIONS)
+    made = HttpTransport(wandb_server.url, wandb_server.key, options=OPTIONS, world=World(start=inline))
     yield made
     made.close()
 
@@ -252,7 +260,7 @@ def test_a_pace_is_obeyed(wandb_server: WandbServer, run: RunRef) -> None:
         slept.append(seconds)
         now[0] += seconds
 
-    world = World(clock=lambda: now[0], sleep=sleep)
+    world = World(clock=lambda: now[0], sleep=sleep, start=inline)
     transport = HttpTransport(wandb_server.url, wandb_server.key, options=OPTIONS, world=world)
     wandb_server.faults.add(
         [Fault(headers={"RateLimit-Remaining": "0", "RateLimit-Reset": reset}) for reset in ("0.5", "0", "7")]
@@ -362,46 +370,75 @@ def test_a_store_that_comes_back_gets_everything(
     assert held.files["a"] == b"a"
 
 
-def test_a_long_upload_shows_life(wandb_server: WandbServer, run: RunRef, tmp_path: Path) -> None:
-    """While a large file is on its way the server hears that the run is alive."""
+def test_rows_do_not_wait_for_files(wandb_server: WandbServer, run: RunRef, tmp_path: Path) -> None:
+    """While files are on their way, rows and signs of life are answered; one that changes then goes once more."""
+    files = {f"f{number}": b"x" * 1000 for number in range(6)}
+    for name, content in files.items():
+        (tmp_path / "files" / name).write_bytes(content)
+    works: list[Callable[[], None]] = []
+    transport = HttpTransport(wandb_server.url, KEY, options=OPTIONS, world=World(start=works.append))
+    transport.open(run, start_record())
+    saved = [
+        FileSaved(seq=2 + number, time=TIME, path=name, policy="live") for number, name in enumerate(files)
+    ]
+    assert isinstance(transport.deliver(batch_of(run, [start_record(), *saved])), Delivered)
+    for number in range(3):
+        assert isinstance(transport.deliver(batch_of(run, rows_from(20 + number, 1, step=number))), Delivered)
+        assert isinstance(transport.heartbeat(run), Delivered)
+    held = wandb_server.run(run.run_id)
+    assert held.steps == [0, 1, 2]
+    assert len(held.heartbeats) >= 3
+    assert held.files == {}
+    assert len(works) == 1
+    owed = transport.save(run)
+    assert owed is not None
+    assert owed["owed"]["files"] == [*files]
+
+    works.pop()()
+    (tmp_path / "files" / "f0").write_bytes(b"changed")
+    assert wandb_server.run(run.run_id).files == {**files, "wandb-metadata.json": ANY}
+    assert isinstance(transport.heartbeat(run), Delivered)
+    (tmp_path / "files" / "f0").write_bytes(b"again")
+    assert isinstance(transport.heartbeat(run), Delivered)
+    (tmp_path / "files" / "f0").write_bytes(b"changed")
+    works.pop()()
+    assert wandb_server.run(run.run_id).files["f0"] == b"changed"
+    (tmp_path / "files" / "f0").write_bytes(b"changed")
+    assert isinstance(transport.heartbeat(run), Delivered)
+    works.pop()()
+    assert isinstance(transport.deliver(batch_of(run, rows_from(30, 1, step=3))), Delivered)
+    assert wandb_server.run(run.run_id).files["f0"] == b"changed"
+    assert not works
+    assert wandb_server.run(run.run_id).missing() == []
+
+
+def test_the_end_waits_for_files_and_shows_life(
+    wandb_server: WandbServer, run: RunRef, tmp_path: Path
+) -> None:
+    """On a thread of their own; it is not said that the run is complete before they are there."""
     (tmp_path / "files" / "large").write_bytes(b"x" * 3_000_000)
-    ticks = itertools.count()
-    world = World(clock=lambda: float(next(ticks)))
-    transport = HttpTransport(wandb_server.url, wandb_server.key, options=OPTIONS, world=world)
+
+    def send_when_it_lives(work: Callable[[], None]) -> None:
+        def work_then() -> None:
+            eventually(lambda: len(wandb_server.run(run.run_id).heartbeats) >= 2)
+            assert not wandb_server.run(run.run_id).complete
+            work()
+
+        threading.Thread(target=work_then, daemon=True).start()
+
+    options = evolve(OPTIONS, heartbeat_s=0.01)
+    transport = HttpTransport(wandb_server.url, KEY, options=options, world=World(start=send_when_it_lives))
     transport.open(run, start_record())
     saved = FileSaved(seq=2, time=TIME, path="large", policy="now")
     assert isinstance(transport.deliver(batch_of(run, [start_record(), saved])), Delivered)
+    assert isinstance(transport.deliver(batch_of(run, rows_from(3, 1))), Delivered)
+    end = Exit(seq=4, time=TIME, exit_code=0, runtime=1.0)
+    assert isinstance(transport.deliver(batch_of(run, [end])), Delivered)
     held = wandb_server.run(run.run_id)
 
     assert len(held.files["large"]) == 3_000_000
-    assert len(held.heartbeats) >= 2
-
-
-def test_uploads_leave_room_for_rows(wandb_server: WandbServer, run: RunRef, tmp_path: Path) -> None:
-    """A call that has had its time returns between two files; the next ones, and signs of life, go on with them."""
-    for number in range(6):
-        (tmp_path / "files" / f"f{number}").write_bytes(b"x" * 1000)
-    now = [0.0]
-
-    def tick() -> float:
-        now[0] += 1.0
-        return now[0]
-
-    options = evolve(OPTIONS, push_every_s=15.0)
-    transport = HttpTransport(wandb_server.url, KEY, options=options, world=World(now=tick))
-    transport.open(run, start_record())
-    saved = [FileSaved(seq=2 + number, time=TIME, path=f"f{number}", policy="now") for number in range(6)]
-    assert isinstance(transport.deliver(batch_of(run, [start_record(), *saved])), Delivered)
-    held = wandb_server.run(run.run_id)
-    some = len(held.puts)
-    assert 1 < some < 7
-    assert isinstance(transport.deliver(batch_of(run, rows_from(20, 1))), Delivered)
-    assert wandb_server.run(run.run_id).steps == [0]
-    assert isinstance(transport.heartbeat(run), Delivered)
-    assert set(wandb_server.run(run.run_id).files) == {
-        *(f"f{number}" for number in range(6)),
-        "wandb-metadata.json",
-    }
+    assert held.complete
+    wandb_server.assert_clean()
 
 
 def test_a_run_that_waits_for_its_end_shows_life(
@@ -411,7 +448,9 @@ def test_a_run_that_waits_for_its_end_shows_life(
     (tmp_path / "files" / "a").write_bytes(b"a")
     now = [1e9]
     options = evolve(OPTIONS, heartbeat_s=30.0)
-    transport = HttpTransport(wandb_server.url, KEY, options=options, world=World(now=lambda: now[0]))
+    transport = HttpTransport(
+        wandb_server.url, KEY, options=options, world=World(now=lambda: now[0], start=inline)
+    )
     wandb_server.faults.add([answer(503, retry_after=100)], endpoint="upload")
     transport.open(run, start_record())
     end = Exit(seq=3, time=TIME, exit_code=3, runtime=1.0)
@@ -479,7 +518,7 @@ def test_alerts_arrive(wandb_server: WandbServer, transport: HttpTransport, run:
 
 def restarted(transport: HttpTransport, run: RunRef, known: Sequence[Record]) -> HttpTransport:
     saved = json.loads(json.dumps(transport.save(run)))
-    new = HttpTransport(transport.base_url, KEY, options=OPTIONS)
+    new = HttpTransport(transport.base_url, KEY, options=OPTIONS, world=World(start=inline))
     new.load(run, saved)
     new.rebuild(batch_of(run, known))
     return new

@@ -288,30 +288,12 @@ def test_a_file_body_is_its_bytes(tmp_path: Path) -> None:
     """Whoever sends it may ask for its length, read it, or go through it."""
     path = tmp_path / "x"
     path.write_bytes(b"abcdef")
-    body = http_session._FileBody(LocalFile(str(path), 5), None, Watch())
+    body = http_session._FileBody(LocalFile(str(path), 5), Watch())
 
     assert len(body) == 5
     assert body.read(2) + b"".join(body) == b"abcde"
     assert body.read() == b""
     body.close()
-
-
-def test_somebody_is_told_that_an_upload_goes_on(
-    wandb_server: WandbServer, http: HttpSession, tmp_path: Path
-) -> None:
-    """While a large file is on its way, there is time for a sign of life."""
-    url, headers = slot(wandb_server, http)
-    path = tmp_path / "x"
-    path.write_bytes(b"x" * 200_000)
-    calls: list[HttpResult] = []
-    http.send(
-        put(url, LocalFile(str(path), 200_000), **headers),
-        alive=lambda: calls.append(http.send(viewer_request())),
-    )
-
-    assert len(calls) > 3
-    assert all(isinstance(one, HttpAnswer) for one in calls)
-    assert len(wandb_server.run("r").files["x"]) == 200_000
 
 
 # ----------------------------------------------------------------------------------------------------------- the secret

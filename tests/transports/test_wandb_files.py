@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from transports.wandb_exchange import HttpAnswer, HttpFailure, LocalFile, Verdict
+from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpResult, LocalFile, Verdict
 from transports.wandb_files import FileState, RunFiles
 from transports.wandb_graphql import RunName, Slot
 from transports.wandb_stream import Refusal
@@ -70,12 +70,14 @@ def test_uploads_name_the_record_that_asks_for_them() -> None:
     files.saved("a", "now", KEY)
     files.saved("b", "end", ("w", 6))
     uploads, _ = files.looked_at({"a": state()})
-    assert uploads == [Upload("a", LocalFile("/run/files/a", 3), KEY)]
+    assert uploads == [Upload("a", LocalFile("/run/files/a", 3), KEY, 1)]
     files.uploaded("a")
     files.end()
 
     assert files.to_look_at() == ("b",)
-    assert files.looked_at({"b": state(name="b")})[0] == [Upload("b", LocalFile("/run/files/b", 3), ("w", 6))]
+    assert files.looked_at({"b": state(name="b")})[0] == [
+        Upload("b", LocalFile("/run/files/b", 3), ("w", 6), 1)
+    ]
 
 
 def test_a_file_that_cannot_be_read_is_refused() -> None:
@@ -206,6 +208,13 @@ def address_all(uploads: Uploads) -> None:
     assert address(uploads, **{name: f"https://store/{name}" for name in uploads.names}).refusals == ()
 
 
+def put(uploads: Uploads, verdict: Verdict, result: HttpResult) -> Moved:
+    """Send the next file, unless one is on its way, and answer it."""
+    if not uploads._under_way:
+        uploads.next_upload()
+    return uploads.answered(verdict, result)
+
+
 def target(uploads: Uploads) -> str:
     request = uploads.next_request(RUN)
     assert request is not None
@@ -231,12 +240,12 @@ def test_addresses_are_asked_for_together() -> None:
     assert (first.method, first.target, first.operation) == ("PUT", "https://store/a?s=1", "upload of a")
     assert first.headers == {"X-Token": "t"}
     assert not first.is_authorized
-    assert found.answered(DONE, OK) == Moved(uploaded="a")
+    assert put(found, DONE, OK) == Moved(uploaded="a")
     second = found.next_request(RUN)
     assert second is not None
     assert second.target == "https://api.example.com/b"
     assert not second.is_authorized
-    assert found.answered(DONE, OK) == Moved(uploaded="b")
+    assert put(found, DONE, OK) == Moved(uploaded="b")
     assert found.next_request(RUN) is None
 
 
@@ -255,7 +264,7 @@ def test_what_was_given_up_is_told_where_the_rest_has_no_address() -> None:
     found = uploads("bad", tries=1)
     address_all(found)
     found.ask(Upload("b", b"x"))
-    assert found.answered(DENIED, REFUSED) == Moved()
+    assert put(found, DENIED, REFUSED) == Moved()
     assert address(found, b=None).refusals == not_uploaded("bad", why="store: HTTP 403")
 
 
@@ -273,12 +282,42 @@ def test_a_later_version_replaces_one_that_waits() -> None:
     assert target(found) == "https://store/a"
 
 
+@pytest.mark.parametrize(("verdict", "result"), [(DONE, OK), (DENIED, REFUSED), (LATER, STORE_DOWN)])
+def test_a_file_that_changes_on_its_way_goes_once_more(verdict: Verdict, result: HttpResult) -> None:
+    """Whatever becomes of the first version; the same one does not, and others go on."""
+    found = uploads("a", "b")
+    address_all(found)
+    version = Upload("a", b"x", ("w", 0), 1)
+    found.ask(version)
+    assert target(found) == "https://store/a"
+    found.ask(version)
+    assert target(found) == "https://store/b"
+    assert found.next_upload() is None
+    found.ask(version._replace(changed_ns=2))
+    assert found.answered(verdict, result) == Moved()
+    assert found.answered(DONE, OK) == Moved(uploaded="b")
+    address_all(found)
+    assert target(found) == "https://store/a"
+    assert found.answered(DONE, OK) == Moved(uploaded="a")
+    assert found.next_request(RUN) is None
+
+
+def test_what_was_not_answered_is_sent_again() -> None:
+    """Whoever sent it was cut off."""
+    found = uploads("a", "b")
+    address_all(found)
+    assert [target(found), target(found)] == ["https://store/a", "https://store/b"]
+    assert found.answered(DONE, OK) == Moved(uploaded="a")
+    found.stopped()
+    assert target(found) == "https://store/b"
+
+
 def test_a_failed_upload_asks_for_a_fresh_address() -> None:
     """Addresses expire, so the next attempt begins with the question for one; where a store is down, for all."""
     found = uploads("a", "b")
     address_all(found)
 
-    assert found.answered(LATER, STORE_DOWN) == Moved(rest=LATER)
+    assert put(found, LATER, STORE_DOWN) == Moved(rest=LATER)
     request = found.next_request(RUN)
     assert request is not None
     assert request.operation == "CreateRunFiles"
@@ -289,16 +328,16 @@ def test_a_file_that_is_always_refused_takes_no_other_along() -> None:
     """It goes behind the others, which are sent at once; it alone is given up after so many tries."""
     found = uploads("bad", "b", "c", tries=3)
     address_all(found)
-    assert found.answered(DENIED, REFUSED) == Moved()
+    assert put(found, DENIED, REFUSED) == Moved()
     assert target(found) == "https://store/b"
-    assert found.answered(DONE, OK) == Moved(uploaded="b")
+    assert put(found, DONE, OK) == Moved(uploaded="b")
     assert target(found) == "https://store/c"
-    assert found.answered(DONE, OK) == Moved(uploaded="c", rest=DENIED)
+    assert put(found, DONE, OK) == Moved(uploaded="c", rest=DENIED)
 
     address_all(found)
-    assert found.answered(DENIED, REFUSED) == Moved(rest=DENIED)
+    assert put(found, DENIED, REFUSED) == Moved(rest=DENIED)
     address_all(found)
-    assert found.answered(DENIED, REFUSED) == Moved(refusals=not_uploaded("bad", why="store: HTTP 403"))
+    assert put(found, DENIED, REFUSED) == Moved(refusals=not_uploaded("bad", why="store: HTTP 403"))
     assert found.names == ()
 
 
@@ -306,24 +345,24 @@ def test_a_file_that_failed_waits_while_a_new_one_goes() -> None:
     """Until all have been tried, only those ask for an address that have not failed."""
     found = uploads("bad", "b")
     address_all(found)
-    found.answered(DENIED, REFUSED)
+    put(found, DENIED, REFUSED)
     found.ask(Upload("c", b"x"))
-    found.answered(DONE, OK)
+    put(found, DONE, OK)
     request = found.next_request(RUN)
     assert request is not None
     assert b'["c"]' in request.body  # type: ignore[operator]
     address(found, c="https://store/c")
-    assert found.answered(DONE, OK) == Moved(uploaded="c", rest=DENIED)
+    assert put(found, DONE, OK) == Moved(uploaded="c", rest=DENIED)
 
 
 def test_many_files_that_are_refused_are_given_up_together() -> None:
     """Each has its tries, all in the same rounds, and people are told in one line."""
     found = uploads("a", "b", "c", tries=2)
     address_all(found)
-    assert [found.answered(DENIED, REFUSED) for _ in "abc"] == [Moved(), Moved(), Moved(rest=DENIED)]
+    assert [put(found, DENIED, REFUSED) for _ in "abc"] == [Moved(), Moved(), Moved(rest=DENIED)]
     address_all(found)
     refusals = not_uploaded("a", "b", "c", why="store: HTTP 403")
-    assert [found.answered(DENIED, REFUSED) for _ in "abc"] == [Moved(), Moved(), Moved(refusals=refusals)]
+    assert [put(found, DENIED, REFUSED) for _ in "abc"] == [Moved(), Moved(), Moved(refusals=refusals)]
 
 
 @pytest.mark.parametrize("result", [STORE_DOWN, HttpFailure("unreachable", "refused")])
@@ -331,30 +370,30 @@ def test_a_store_that_is_down_counts_against_the_store(result: Any) -> None:
     """After so many failures in a row all that wait are refused, later ones after one; a success forgives."""
     found = uploads("a", "b", tries=2)
     address_all(found)
-    assert found.answered(LATER, result) == Moved(rest=LATER)
+    assert put(found, LATER, result) == Moved(rest=LATER)
     address_all(found)
-    moved = found.answered(LATER, result)
+    moved = put(found, LATER, result)
     assert moved == Moved(refusals=not_uploaded("b", "a", keys=(("w", 1), ("w", 0))), rest=LATER)
     found.ask(Upload("c", b"x", KEY))
     address_all(found)
-    assert found.answered(LATER, result).refusals == not_uploaded("c", keys=(KEY,))
+    assert put(found, LATER, result).refusals == not_uploaded("c", keys=(KEY,))
     found.forgive()
     found.ask(Upload("d", b"x"))
     address_all(found)
-    assert found.answered(LATER, result) == Moved(rest=LATER)
+    assert put(found, LATER, result) == Moved(rest=LATER)
     address_all(found)
-    assert found.answered(DONE, OK) == Moved(uploaded="d")
+    assert put(found, DONE, OK) == Moved(uploaded="d")
 
 
 def test_one_file_that_a_store_fails_on_is_given_up_alone() -> None:
     """Where others succeed in between, the store is not down, and the file has its tries."""
     found = uploads("bad", "x", tries=2)
     address_all(found)
-    assert found.answered(LATER, STORE_DOWN) == Moved(rest=LATER)
+    assert put(found, LATER, STORE_DOWN) == Moved(rest=LATER)
     address_all(found)
-    assert found.answered(DONE, OK).uploaded == "x"
+    assert put(found, DONE, OK).uploaded == "x"
     found.ask(Upload("y", b"x"))
-    assert found.answered(LATER, STORE_DOWN) == Moved(refusals=not_uploaded("bad"), rest=LATER)
+    assert put(found, LATER, STORE_DOWN) == Moved(refusals=not_uploaded("bad"), rest=LATER)
     assert found.names == ("y",)
 
 
@@ -367,7 +406,7 @@ def test_a_question_that_always_fails_is_given_up() -> None:
     assert found.addressed(DENIED).refusals == not_uploaded("b", why="store: HTTP 403", keys=(KEY,))
     found.ask(Upload("c", b"x", KEY))
     address_all(found)
-    found.answered(DONE, OK)
+    put(found, DONE, OK)
     found.ask(Upload("d", b"x", KEY))
     assert found.addressed(DENIED) == Moved(rest=DENIED)
 
@@ -380,14 +419,12 @@ def test_a_local_file_that_cannot_be_read_is_looked_at_again() -> None:
     upload = Upload("a", LocalFile("/f/a", 9), KEY)
     found.ask(upload)
     address_all(found)
-    moved = found.answered(verdict, unreadable)
+    moved = put(found, verdict, unreadable)
     assert moved == Moved(rest=Verdict("later", "it became shorter"), broken=upload)
     assert found.names == ()
     found.ask(Upload("a", LocalFile("/f/a", 4), KEY))
     address_all(found)
-    assert found.answered(verdict, unreadable).refusals == not_uploaded(
-        "a", why="it became shorter", keys=(KEY,)
-    )
+    assert put(found, verdict, unreadable).refusals == not_uploaded("a", why="it became shorter", keys=(KEY,))
 
 
 @pytest.mark.parametrize(
@@ -402,7 +439,7 @@ def test_a_hopeless_file_is_refused_alone(verdict: Verdict, result: Any) -> None
     found = uploads("a", "b")
     address_all(found)
 
-    assert found.answered(verdict, result) == Moved(refusals=not_uploaded("a", why=verdict.reason))
+    assert put(found, verdict, result) == Moved(refusals=not_uploaded("a", why=verdict.reason))
     assert target(found) == "https://store/b"
 
 
@@ -412,7 +449,7 @@ def test_a_refusal_of_a_store_is_tried_again() -> None:
     address_all(found)
     expired = Verdict("refused", "expired")
 
-    assert found.answered(expired, HttpAnswer(400)) == Moved(rest=expired)
+    assert put(found, expired, HttpAnswer(400)) == Moved(rest=expired)
 
 
 def test_what_nobody_asked_for_names_nobody() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from corelib.ports import Batch, RunRef
 from corelib.pure.parts import Base, with_base
@@ -53,6 +54,12 @@ def test_a_part_that_another_one_follows_has_nothing_more_to_say() -> None:
     left = (work.stream.has_lines, work.stream.is_ending, bool(work.alerts), work.has_files_left)
     assert not any(left)
     assert work.changed_description() is None
+
+    again = evolve(batch, records=records[-3:-1])
+    work.take_again(again)
+    assert set(work.answered(again)) == {9, 10}
+    assert not work.alerts
+    assert not work.has_files_left
 
 
 def test_what_a_followed_part_still_owed_is_told() -> None:
