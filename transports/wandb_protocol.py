@@ -188,10 +188,9 @@ class RunProtocol:
     def send_aside(self) -> tuple[HttpRequest, ...]:
         """Take that the upload at hand is sent beside all else; return it, with those that can go behind it."""
         flight, self._flight = self._flight, None
-        if flight is None:
-            return ()
+        first = () if flight is None else (flight.request,)
         self._lanes.files.is_busy = True
-        return (flight.request, *iter(self._work.uploads.next_upload, None))
+        return (*first, *iter(self._work.uploads.next_upload, None))
 
     def answered_aside(self, request: HttpRequest, result: HttpResult, now: float) -> None:
         """Take what came back for the next of those that are sent aside."""

@@ -147,8 +147,7 @@ class RunWork:
             elif isinstance(record, Alert) and all(key != known for known, _ in self.alerts):
                 self.alerts.append((key, record))
         if self._exit_code is not None:
-            if self.is_complete:
-                self.is_complete, self.is_reopening = False, True
+            self.is_complete, self.is_reopening = False, True
             self._ask_own_documents()
             self.stream.complete(self._exit_code, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from corelib.pure.records import (
 )
 from corelib.testing.specimens import TIME, rows_from, start_record
 from tests.transports.wandb_talk import REMOTE, Talk, batch_of, graphql, taken_up
-from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpResult
+from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, HttpResult
 from transports.wandb_files import FileState
 from transports.wandb_stream import SUMMARY
 
@@ -527,6 +528,44 @@ def test_a_run_that_goes_on_gets_what_was_refused_without_an_end() -> None:
     assert talk.server.complete is None
     new.deliver(*rows_from(3, 1))
     assert len(talk.server.rows) == 1
+
+
+def test_files_that_are_sent_aside() -> None:
+    """Everything else goes on, but for files and `complete`; and a call that is cut off forgets none of them."""
+    talk = Talk().begun()
+    protocol = talk.protocol
+
+    def on_to(operation: str) -> HttpRequest:
+        """Go on until such a request is to be sent."""
+        while (request := protocol.next_request(0.0)) is not None and request.operation != operation:
+            assert protocol.answered(talk.server.handle(request), 0.0) is None
+        assert request is not None
+        return request
+
+    protocol.begin_call(0.0, lanes_until=math.inf)
+    protocol.take(batch_of(saved(2), saved(3, "b"), alert(4), *rows_from(5, 1)))
+    protocol.looked_at({name: FILES.get(name, "none") for name in protocol.to_look_at()})
+    on_to("upload of a")
+    first, second = protocol.send_aside()
+    assert (first.operation, second.operation) == ("upload of a", "upload of b")
+    protocol.take(batch_of(alert(6), saved(7, "c"), END))
+    protocol.looked_at({"c": FileState("/f/c", 1, 1)})
+    on_to("NotifyScriptableRunAlert")
+    protocol.begin_call(0.0, lanes_until=math.inf)  # the alert was not answered
+    while (request := protocol.next_request(0.0)) is not None:
+        assert request.operation not in ("CreateRunFiles", "upload of c")
+        assert protocol.answered(talk.server.handle(request), 0.0) is None
+    assert talk.server.alerts == ["alert 4", "alert 6"]
+    assert protocol.is_waiting_for_uploads
+
+    protocol.answered_aside(first, talk.server.handle(first), 0.0)
+    protocol.stopped_aside()  # the second was not sent
+    while (request := protocol.next_request(0.0)) is not None:
+        assert protocol.answered(talk.server.handle(request), 0.0) is None
+    assert talk.server.puts.count("a") == 1
+    assert {"a", "b", "c"} <= set(talk.server.files)
+    assert talk.server.complete == 0
+    assert not protocol.is_waiting_for_uploads
 
 
 def test_one_line_tells_of_an_outage_of_uploads() -> None:
