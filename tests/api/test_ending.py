@@ -251,7 +251,7 @@ def test_an_interrupt_while_the_end_is_recorded(
 
     assert someone.calls == ["ends with 0", "close in 0", "left"]
     assert corelib.run is None
-    assert run.finish().pending == 10
+    assert run.finish(timeout=0).pending == 10
 
 
 def test_a_failure_to_wait_is_no_failure_of_the_program(
