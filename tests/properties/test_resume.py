@@ -113,10 +113,10 @@ class Resuming(RuleBasedStateMachine):
 
 
 TestResuming = Resuming.TestCase
-TestResuming.settings = settings(max_examples=400, stateful_step_count=50)
+TestResuming.settings = settings(max_examples=200, stateful_step_count=50)
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(
     policies=st.lists(st.sampled_from(POLICIES), min_size=2, max_size=3),
     mode=st.sampled_from(["online", "offline"]),
