@@ -9,7 +9,7 @@ that it has delivered.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from corelib.ports import Batch
@@ -45,6 +45,7 @@ __all__ = ["RunWork"]
 _DESCRIBING: Final = (ConfigChange, RunChange, MetricDefined)
 _DESCRIPTION: Final = "/description"  # no file is called so
 _LEAST_SUMMARY_BYTES: Final = 2
+_CLOCK_S: Final = 1.0  # what a server that rounds may have made of a moment
 _SUMMARISED: Final = (Row, RunStart, SummaryChange, Exit, MetricDefined)
 
 
@@ -78,6 +79,7 @@ class RunWork:
         self._fold = RunFold()
         self._files = RunFiles(settings.ignored)
         self._exit_code: int | None = None
+        self._newest = 0.0
         self._summary_bytes = settings.limits.line_bytes
         self._summary_changes: dict[Key, Mapping[str, Any]] = {}
         self._described: Mapping[str, Any] | None = None
@@ -87,6 +89,14 @@ class RunWork:
     def is_followed(self) -> bool:
         """Whether another part has begun behind this one, which has had its say."""
         return self.stream.ends is not None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the server knows newer rows of this part, as of a copy that was made while the run went on.
+
+        The lines are the same. The last word is not: it is that of the newest row.
+        """
+        return self.start is not None and self._newest + _CLOCK_S < self.start.latest
 
     def begin(self, start: RunStart) -> None:
         """Take how the run began, with what is noted of its other parts now."""
@@ -109,7 +119,7 @@ class RunWork:
         self.losses.is_known(batch)
         for record in batch.records:
             key = (batch.writer, record.seq)
-            self._fold.feed(batch.writer, record)
+            self._see(self._fold.feed(batch.writer, record))
             if isinstance(record, RunStart):
                 self.start = self.start or record
             elif isinstance(record, FileSaved):
@@ -125,7 +135,7 @@ class RunWork:
                 self.alerts.append((key, record))
             elif isinstance(record, Exit) and _ends(batch):
                 self._exit_code = _code(record)
-            self._close_rows(None)
+            self._see(self._close_rows(None))
         self._fold.forget_open_keys()
 
     def _fate(self, path: str) -> Fate:
@@ -172,7 +182,7 @@ class RunWork:
             elif not isinstance(record, Row):
                 self._take_other(record, key)
             self._add_rows(self._close_rows(key))
-        if self.is_followed:
+        if self.is_followed or self.is_outdated:
             return
         if ending is not None:
             self._end()
@@ -222,7 +232,12 @@ class RunWork:
         else:
             self.losses.refuse(self.stream.add(EVENTS, text, (key,)))
 
-    def _add_rows(self, rows: Iterable[FoldedRow]) -> None:
+    def _see(self, rows: Iterable[FoldedRow]) -> None:
+        for row, _ in rows:
+            self._newest = max(self._newest, row.data.get("_timestamp", row.time))
+
+    def _add_rows(self, rows: Sequence[FoldedRow]) -> None:
+        self._see(rows)
         for row, keys in rows:
             try:
                 text = row_text(row)
@@ -288,7 +303,7 @@ class RunWork:
 
     def changed_description(self) -> Mapping[str, Any] | None:
         """Return how the run is described, if the server is to be told anew."""
-        if not (self._description_is_due or self.is_reopening):
+        if not (self._description_is_due or self.is_reopening) or self.is_outdated:
             return None
         try:
             variables = self.description()

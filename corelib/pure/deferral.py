@@ -61,6 +61,7 @@ class Continuation:
         runtime_shift: how many seconds its own runtime is moved on.
         config, summary: what is stored; the run's own values are laid over it.
         tags, notes, name: what is stored; it holds where the run says nothing itself.
+        latest: of when the newest row of its own is that the stored summary knows, in seconds since the epoch.
     """
 
     resumed: bool = True
@@ -72,6 +73,7 @@ class Continuation:
     tags: tuple[str, ...] = ()
     notes: str | None = None
     name: str | None = None
+    latest: float = 0.0
 
 
 T = TypeVar("T")
@@ -150,6 +152,7 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         tags=remote.tags,
         notes=remote.notes,
         name=remote.name,
+        latest=0.0 if noted is None else _latest(remote, noted),
     )
 
 
@@ -176,7 +179,16 @@ def taken_up(
         config = with_later_bases_of(known.config, stored, start.writer, begun)
     else:
         config = with_bases_of(known.config, stored)
-    return evolve(known, config=config)
+    return evolve(known, config=config, latest=0.0 if own is None else _latest(answer.remote, own))
+
+
+def _latest(remote: RemoteRun, own: Base) -> float:
+    """Return of when the newest row is that the stored summary knows, if that is one of the part `own`."""
+    moment, step = remote.summary.get("_timestamp"), remote.summary.get("_step")
+    if not isinstance(moment, (int, float)) or not isinstance(step, (int, float)):
+        return 0.0
+    is_own = remote.history_lines > own.history and step >= own.step
+    return float(moment) if is_own and 0 <= moment < float("inf") else 0.0
 
 
 def _ask_again(run_id: str, answer: LookupFailed) -> Retry:
@@ -221,7 +233,9 @@ def continued(record: Record, continuation: Continuation) -> Record:
         return evolve(record, runtime=record.runtime + continuation.runtime_shift)
     if type(record) is not RunStart:
         return record
-    found = frozenset(record.inherited)
+    # Of what was delivered before, the stored values are those of now, and the records of its changes come again.
+    words = ("tags", "notes", "name", *(f"config/{key}" for key in record.config))
+    found = frozenset(words if continuation.repeats else record.inherited)
     own = {key: value for key, value in record.config.items() if f"config/{key}" not in found}
     config = merged_config(merged_config(record.config, continuation.config), own)
     return evolve(
@@ -234,6 +248,7 @@ def continued(record: Record, continuation: Continuation) -> Record:
         tags=_newer(record.tags or None, continuation.tags or None, is_own="tags" not in found) or (),
         notes=_newer(record.notes, continuation.notes, is_own="notes" not in found),
         name=_newer(record.name, continuation.name, is_own="name" not in found),
+        latest=continuation.latest,
     )
 
 

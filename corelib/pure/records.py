@@ -63,6 +63,8 @@ class RunStart:
     `code_path` is its path there. `ignored` are patterns of saved files that are not to be delivered. `inherited` says
     what nobody gave this run, for it is what `init()` found of the run that it continues: `config/<key>`, `tags`,
     `notes`, `name`; its summary always is. `policy` is the `resume=` of a call whose id somebody chose.
+    `latest` is not recorded: to whoever delivers the run once more it says of when the newest row of it is that the
+    backend's summary knows, in seconds since the epoch.
     """
 
     seq: int
@@ -93,6 +95,7 @@ class RunStart:
     ignored: tuple[str, ...] = ()
     inherited: tuple[str, ...] = ()
     policy: str | None = None
+    latest: float = 0.0
 
 
 @frozen(kw_only=True)

@@ -120,3 +120,30 @@ def test_an_old_copy_changes_nothing(server: WandbServer, program: Program, tmp_
         before.exit_code,
     )
     assert {request.operation for request in server.requests()[asked:]} == {"RunResumeStatus"}
+
+
+def test_a_copy_of_a_running_run_does_not_have_the_last_word(
+    server: WandbServer, program: Program, tmp_path: Path
+) -> None:
+    """It holds the rows up to then and no end: the run that has gone on since keeps its own."""
+    server.allow("offset-back", "push-after-complete")
+    with program.init(id="abc", settings=QUICK) as run:
+        directory = logged(run, 0)
+        server.wait_until(lambda world: len(world.run("abc").rows) == 1)
+        copy = tmp_path / "copy" / directory.name
+        shutil.copytree(directory, copy)
+        row = {"_timestamp": time.time() + 60}
+        run.log({"x": 1, **row})
+    before = server.run("abc")
+    assert before.complete
+
+    corelib.setup(settings={"base_url": server.url, "api_key": server.key})
+    corelib.sync([copy], patience_s=30.0)
+
+    after = server.run("abc")
+    assert (after.rows, after.summary, after.exit_code, after.complete) == (
+        before.rows,
+        before.summary,
+        before.exit_code,
+        True,
+    )

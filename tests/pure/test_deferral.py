@@ -343,6 +343,35 @@ def test_who_goes_on_goes_on_where_nobody_knows_of_other_parts(
     assert taken_up(offline("allow"), "abc", continuation, noted) is continuation
 
 
+@pytest.mark.parametrize(
+    ("own", "summary", "latest"),
+    [
+        (Base(history=10, step=10), {"_step": 15, "_timestamp": 7.5}, 7.5),
+        (Base(history=16, step=16), {"_step": 15, "_timestamp": 7.5}, 0.0),
+        (Base(history=10, step=16), {"_step": 15, "_timestamp": 7.5}, 0.0),
+        (Base(), {"_step": 15, "_timestamp": float("inf")}, 0.0),
+        (Base(), {"_step": 15}, 0.0),
+        (Base(), {"_step": "15", "_timestamp": 7.5}, 0.0),
+    ],
+)
+def test_who_comes_again_is_told_what_is_known_of_the_part(
+    own: Base, summary: dict[str, Any], latest: float
+) -> None:
+    """As long as it is of this part: what an earlier one has left there says nothing of this one."""
+    start = offline("allow", writer="w1", config={"lr": 0.2})
+    stored = Started(evolve(FOUND, config=with_base({"lr": 3}, "w1", own), summary=summary))
+
+    for found in (decide(start, "abc", stored), taken_up(start, "abc", Continuation(), stored)):
+        assert isinstance(found, Continuation)
+        begun = continued(start, found)
+        assert isinstance(begun, RunStart)
+        assert begun.latest == latest
+
+    again = decide(start, "abc", stored)
+    assert isinstance(again, Continuation)
+    assert continued(start, again).config["lr"] == 3  # type: ignore[union-attr]
+
+
 def test_who_goes_on_waits_for_an_answer() -> None:
     """Else it might overwrite what came since."""
     answer = LookupFailed("unreachable", "down.", retry=True)

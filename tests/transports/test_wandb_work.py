@@ -7,7 +7,17 @@ from attrs import evolve
 
 from corelib.ports import Batch, RunRef
 from corelib.pure.parts import Base, with_base
-from corelib.pure.records import Alert, ConsoleLines, Exit, FileSaved, Row, SummaryChange, SystemMetrics
+from corelib.pure.records import (
+    Alert,
+    ConfigChange,
+    ConsoleLines,
+    Exit,
+    FileSaved,
+    Record,
+    Row,
+    SummaryChange,
+    SystemMetrics,
+)
 from corelib.testing.specimens import TIME, start_record
 from tests.properties.wandb_world import settings
 from transports.wandb_saved import Owed
@@ -71,3 +81,35 @@ def test_what_a_followed_part_still_owed_is_told() -> None:
 
     (notice,) = work.losses.untold()
     assert "--id" in notice
+
+
+def test_a_copy_that_is_older_than_what_the_server_knows_does_not_have_the_last_word() -> None:
+    """Until it has got as far as the server, and a copy that was made meanwhile never does."""
+    start = start_record(writer="w", latest=TIME + 10)
+    run = RunRef(run_id="abc", project="p", entity=None, directory=None)
+
+    def batch(*records: Record) -> Batch:
+        return Batch(run=run, writer="w", header=None, records=records)
+
+    def left(work: RunWork) -> tuple[bool, bool, bool]:
+        push = work.stream.next_push(may_complete=True)
+        return push.has_summary, push.complete, work.changed_description() is not None
+
+    rows = [
+        Row(seq=2 + place, time=TIME + moment, step=place, data={"x": place})
+        for place, moment in enumerate((5, 10))
+    ]
+    change = ConfigChange(seq=8, time=TIME, update={"lr": 1})
+    end = Exit(seq=9, time=TIME, exit_code=1, runtime=1.0)
+    work, copy, heir = (RunWork(settings()) for _ in range(3))
+    for one in (work, copy, heir):
+        one.begin(start)
+
+    copy.take(batch(start, rows[0], change, end))
+    work.take(batch(start, *rows, change, end))
+    heir.rebuild(batch(start, *rows))
+    heir.take(batch(change, end))
+
+    assert left(copy) == (False, False, False)
+    assert copy.stream.has_lines
+    assert left(work) == left(heir) == (True, True, True)
