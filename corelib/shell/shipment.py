@@ -155,8 +155,12 @@ class Shipment:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it is decided where it begins: a delivery leaves a cursor then, before anything arrives."""
-        return self._read() is not None
+        """Whether it is decided where it begins: a delivery notes that before anything arrives.
+
+        One that was refused before it was opened there may have a cursor as well, and nothing of it is there.
+        """
+        cursor = self._read()
+        return cursor is not None and (cursor.transport is not None or self.refusal() is None)
 
     @property
     def is_whole(self) -> bool:

@@ -11,7 +11,10 @@ import corelib
 from corelib import Run
 from corelib.api.syncing import SyncResult
 from corelib.journal import JournalWriter
+from corelib.pure.cursor import Cursor
+from corelib.pure.parts import Base, with_base
 from corelib.pure.records import Row
+from corelib.shell.cursor import CursorFile
 from tests.online.conftest import Program
 from tests.servers.wandb_server import WandbServer
 
@@ -147,3 +150,23 @@ def test_a_copy_of_a_running_run_does_not_have_the_last_word(
         before.exit_code,
         True,
     )
+
+
+def test_a_part_that_is_refused_holds_nobody_up(server: WandbServer) -> None:
+    """Nothing of it is there, and nothing ever will be."""
+    with corelib.init(project="p", id="abc", mode="offline") as first:
+        directory = logged(first, 0)
+    with corelib.init(project="p", id="abc", resume="allow", mode="offline") as second:
+        logged(second, 1)
+    server.seed(
+        "abc", config=with_base({}, "elsewhere", Base(began=time.time() + 60)), rows=[{"x": 7}], project="p"
+    )
+    # As a courier leaves it that could not open the run.
+    CursorFile(str(directory), server.url).write(Cursor(run_id="abc", decided=True))
+
+    result = synced(server)
+
+    assert (result.ledger.pending, result.ledger.rejected) == (0, 3)
+    assert "--id" in next(iter(result.ledger.reasons))
+    assert directory.name in result.directories[0]
+    assert values(server) == [7, 1]
