@@ -21,6 +21,7 @@ from pathlib import Path
 from sys import maxsize
 from typing import Any, Final
 
+from corelib.descriptors import beyond_standard
 from corelib.errors import JournalError
 from corelib.pure.frames import frame
 from corelib.pure.records import FORMAT_VERSION, Header, Record
@@ -77,7 +78,7 @@ class JournalWriter:
         self._torn = False
         self._sealer = Sealer(self.directory)
         self.directory.mkdir(parents=True)
-        self._lock_fd = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
+        self._lock_fd = beyond_standard(os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC))
         try:
             _hold(self._lock_fd)
             self._open_segment(1, now)
@@ -204,7 +205,8 @@ class JournalWriter:
         path = str(self.directory / f"{number:06d}.jsonl")
         nameless = path + ".new"
         former = self._fd, self._segment, self._size
-        fd = os.open(nameless, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = beyond_standard(os.open(nameless, flags, 0o666))
         try:
             while True:
                 seq = self.seq + 1

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attrs import evolve
 
+from corelib.descriptors import beyond_standard
 from corelib.errors import UsageError
 from corelib.journal import SEGMENT_BYTES
 from corelib.pure.frames import frame
@@ -50,7 +51,7 @@ class ReplicaWriter:
         self._fd = -1
         self._size = 0
         directory.mkdir(parents=True, exist_ok=True)
-        self._lock_fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        self._lock_fd = beyond_standard(os.open(directory, os.O_RDONLY | os.O_CLOEXEC))
         try:
             self._lock()
             self._take_up()
@@ -114,7 +115,7 @@ class ReplicaWriter:
 
     def _go_on(self, path: Path) -> None:
         torn = [entry for entry in read_segment(path) if type(entry) is Damage and entry.kind == "torn"]
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._fd = beyond_standard(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         for damage in torn:
             os.ftruncate(self._fd, damage.offset)
         self._size = os.fstat(self._fd).st_size
@@ -131,7 +132,8 @@ class ReplicaWriter:
 
     def _begin(self) -> None:
         path = self._directory / f"{self._number + 1:06d}.jsonl"
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._fd = beyond_standard(os.open(path, flags, 0o666))
         self._number += 1
         self._size = 0
         self._write_header()

@@ -8,7 +8,6 @@ being written: a segment that is sealed under the reader's hands is read on in i
 
 from __future__ import annotations
 
-import fcntl
 import heapq
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
+from corelib.descriptors import is_locked
 from corelib.errors import JournalError
 from corelib.pure.frames import Corrupt, End, Frame, FrameReader, NeedData, Torn
 from corelib.pure.records import Record
@@ -259,18 +259,9 @@ def is_live(journal_dir: Path) -> bool:
 def writer_is_live(writer_dir: Path) -> bool:
     """Return whether the writer with this directory is alive, as far as `is_live` can know."""
     try:
-        fd = os.open(writer_dir, os.O_RDONLY | os.O_CLOEXEC)
+        return is_locked(writer_dir)
     except FileNotFoundError:  # an `init()` that failed has cleaned up meanwhile
         return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return False
 
 
 def run_directories(root: Path) -> list[Path]:

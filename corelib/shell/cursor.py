@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Final
 from zlib import crc32
 
+from corelib.descriptors import beyond_standard, is_locked
 from corelib.errors import JournalError
 from corelib.pure.cursor import Cursor, decode_cursor, encode_cursor
 
@@ -55,7 +56,7 @@ class CursorFile:
         """
         if self._lock_fd >= 0:
             return True
-        fd = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = beyond_standard(os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -148,15 +149,6 @@ def read_cursors(directory: str) -> Mapping[str, Cursor]:
 def is_delivering(directory: str, name: str) -> bool:
     """Return whether somebody on this host is delivering the run to the transport just now."""
     try:
-        fd = os.open(CursorFile(directory, name).lock_path, os.O_RDWR | os.O_CLOEXEC)
+        return is_locked(CursorFile(directory, name).lock_path)
     except OSError:
         return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return False

@@ -14,6 +14,7 @@ import os
 from hashlib import sha256
 from typing import Final
 
+from corelib.descriptors import beyond_standard, is_locked
 from corelib.ports import RunRef
 from corelib.shell.cursor_place import state_root
 
@@ -51,7 +52,7 @@ class RunTurn:
         while self._fd < 0:
             try:
                 os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-                fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fd = beyond_standard(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             except OSError:
                 return True
             try:
@@ -71,18 +72,9 @@ class RunTurn:
     def is_taken(self) -> bool:
         """Return whether somebody else has it just now."""
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            return is_locked(self.path)
         except OSError:
             return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
-        return False
 
     def release(self) -> None:
         """Give the right back. Idempotent."""

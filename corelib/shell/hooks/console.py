@@ -21,6 +21,7 @@ from threading import Lock, Timer, get_ident
 from time import monotonic
 from typing import Any, Final
 
+from corelib.descriptors import beyond_standard
 from corelib.pure.console import LineAssembler, Pace
 from corelib.pure.records import ConsoleLines, FileSaved
 from corelib.shell.hooks.streams import StreamTap
@@ -233,7 +234,7 @@ class ConsoleCapture:
             if self._file < 0:
                 os.makedirs(os.path.dirname(self._path), exist_ok=True)
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-                self._file = os.open(self._path, flags, 0o666)
+                self._file = beyond_standard(os.open(self._path, flags, 0o666))
             data = "".join(line + "\n" for line in lines).encode("utf-8", "replace")
             while data:
                 data = data[os.write(self._file, data) :]
