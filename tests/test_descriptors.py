@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from corelib import descriptors
 from corelib.descriptors import beyond_standard, is_locked
 from corelib.journal import JournalWriter
 
@@ -46,7 +45,7 @@ def test_one_that_cannot_be_moved_is_closed(monkeypatch: pytest.MonkeyPatch) -> 
 
     low = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     with monkeypatch.context() as patch:
-        patch.setattr(descriptors.fcntl, "fcntl", full)
+        patch.setattr(fcntl, "fcntl", full)
         with pytest.raises(OSError, match="Too many"):
             beyond_standard(low)
     with pytest.raises(OSError, match="Bad file descriptor"):

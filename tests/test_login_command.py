@@ -110,7 +110,7 @@ def test_a_rejected_key_from_a_pipe(wandb_server: WandbServer, netrc: Path) -> N
     [
         ("short", 1, "too short"),
         ("two words", 2, "nothing else"),
-        ("", 1, "There is no API key"),
+        ("", 1, "no key was given"),
     ],
 )
 def test_what_is_no_key(wandb_server: WandbServer, netrc: Path, said: str, status: int, text: str) -> None:

@@ -146,7 +146,7 @@ def test_what_is_rejected(ask: Ask, backup: str) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ((), "Name the runs"),
+        ((), "--all"),
         (("nowhere",), "No run 'nowhere'"),
         (("--all",), "Nobody said where to sync to"),
         (("--all", "--transport", "nonsense"), "no transport 'nonsense'"),

@@ -317,7 +317,12 @@ class _Login:
             raise _refusal(decision)
         # Whoever was asked has decided it for the runs to come; otherwise each of them looks for a key itself.
         self._keep({"mode": "offline"} if asked else {})
-        return self._stay(decision.reason)
+        if asked:
+            return self._stay(decision.reason)
+        return self._stay(
+            f"Nobody was logged in: no key was given for {self._host}, and there is no terminal to ask for one. Pipe "
+            f"it in, as `corelib login --host {self._url} < keyfile`, or say `corelib.login(key=…)` in Python."
+        )
 
     # ------------------------------------------------------------------------------------------------- the end
 

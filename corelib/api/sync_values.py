@@ -53,7 +53,9 @@ class SyncRequest:
         if isinstance(self.paths, (str, os.PathLike)):
             raise UsageError(f"paths takes a list of runs: [{os.fspath(self.paths)!r}].")
         if not self.paths and not self.everything:
-            raise UsageError("Name the runs to sync: their directories or ids, or all of them.")
+            raise UsageError(
+                "Name the runs to sync, by directory or id, or say all of them: --all, or everything=True in Python."
+            )
         if self.jobs < 1:
             raise UsageError(f"A sync needs at least one job, and was given {self.jobs}.")
         if self.patience_s is not None and not 0 <= self.patience_s < _FOR_EVER_S:

@@ -39,10 +39,11 @@ class Receipt:
 
     def __str__(self) -> str:
         """Return the account as one sentence."""
-        is_journal_all = self.journal and not (self.transports or self.pending)
-        text = (
-            f"{self.accepted} rows accepted: {self.delivered} {'recorded' if is_journal_all else 'delivered'}"
-        )
+        text = f"{self.accepted} row{'' if self.accepted == 1 else 's'} accepted"
+        if not (self.journal or self.transports or self.pending):
+            return f"{text}, and kept nowhere: the run is disabled."
+        is_journal_all = not (self.transports or self.pending)
+        text += f": {self.delivered} {'recorded' if is_journal_all else 'delivered'}"
         if self.pending:
             text += f", {self.pending} pending"
         if self.rejected:

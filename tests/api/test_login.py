@@ -346,7 +346,9 @@ def test_a_malformed_key_in_the_environment(server: Server, monkeypatch: pytest.
 def test_without_a_key_and_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody is asked: False with the reason, or UsageError with force; later runs look again."""
     assert log() is False
-    assert "There is no API key" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Nobody was logged in: no key was given" in said
+    assert "The run is" not in said  # there is none
     assert next_mode() == "online"
     with pytest.raises(UsageError, match="no API key"):
         log(force=True)

@@ -329,7 +329,7 @@ def test_repr_and_receipt_are_for_people(run: Run) -> None:
     run.log({"a": 1})
 
     assert repr(run) == f"<Run uncategorized/{run.id} running, step 1, offline>"
-    assert str(run.receipt).startswith("1 rows accepted: 1 recorded.")
+    assert str(run.receipt).startswith("1 row accepted: 1 recorded.")
 
 
 def test_the_module_functions_in_a_forked_child(run: Run) -> None:

@@ -28,7 +28,8 @@ def receipt(**changes: Any) -> Receipt:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, "10 rows accepted: 10 delivered."),
+        ({}, "10 rows accepted, and kept nowhere: the run is disabled."),
+        ({"accepted": 1, "delivered": 1, "journal": "j"}, "1 row accepted: 1 recorded. Journal: j"),
         ({"journal": "/w/j"}, "10 rows accepted: 10 recorded. Journal: /w/j"),
         (
             {"journal": "/w/j", "transports": {"http": Ledger(accepted=12, delivered=12)}},
@@ -36,8 +37,8 @@ def receipt(**changes: Any) -> Receipt:
         ),
         ({"delivered": 7, "pending": 3}, "10 rows accepted: 7 delivered, 3 pending."),
         (
-            {"delivered": 7, "rejected": 3, "reasons": {"disk full": 2, "late": 1}},
-            "10 rows accepted: 7 delivered, 3 rejected (disk full: 2, late: 1).",
+            {"delivered": 7, "rejected": 3, "reasons": {"disk full": 2, "late": 1}, "journal": "j"},
+            "10 rows accepted: 7 recorded, 3 rejected (disk full: 2, late: 1). Journal: j",
         ),
         (
             {"delivered": 6, "pending": 3, "rejected": 1, "reasons": {"late": 1}, "journal": "j"},
