@@ -128,9 +128,8 @@ class RunWork:
             elif isinstance(record, _DESCRIBING) and (
                 self._owed.description or _DESCRIPTION in self.losses.held
             ):
-                self.losses.asked(
-                    _DESCRIPTION, key, record
-                )  # one of those that are to be told answers for them
+                # One of those that are to be told answers for them.
+                self.losses.asked(_DESCRIPTION, key, record)
             elif isinstance(record, Alert) and key in self._owed.alerts:
                 self.alerts.append((key, record))
             elif isinstance(record, Exit) and _ends(batch):

@@ -150,8 +150,8 @@ TABLE: Final = (
     _row(
         "G11",
         "refuse",
-        "The API key{of_host} is malformed: a key has 40 or more letters, digits, _ or -. Check where it was copied "
-        "from, and log in again with {log_in}.",
+        "The API key{of_host} is malformed: a key has 40 or more letters, digits, _ or -, and no white space or line "
+        "feed around it. Check where it was copied from, and log in again with {log_in}.",
         AuthenticationError,
         key="malformed",
     ),

@@ -75,9 +75,10 @@ class DeferredDecision:
         if verdict is None or not verdict.resumed or verdict.repeats:
             return None
         if verdict.step_shift or not self._start.resumed:
+            moved = f": its steps are moved on by {verdict.step_shift}" if verdict.step_shift else ""
             self._calls.tell(
                 f"run {self._run.run_id} exists and was recorded with resume={self._policy!r}, so it goes on "
-                f"there at step {self.start.starting_step}: its steps are moved on by {verdict.step_shift}."
+                f"there at step {self.start.starting_step}{moved}."
             )
         return None
 
