@@ -17,6 +17,7 @@ from corelib.api.reading import LATEST
 from corelib.errors import JournalError, UsageError
 from corelib.pure.chains import Link, chains, superseded
 from corelib.pure.paths import latest_run, parse_folder_name
+from corelib.pure.records import RunStart
 from corelib.segments import run_directories
 from corelib.shell.survey import Part, survey
 
@@ -88,8 +89,13 @@ def _link(part: Part) -> Link:
         address=(start.entity if start else None, start.project if start else None, part.run_id),
         previous=None if previous is None else str(previous),
         start_time=part.header.start_time if part.header else 0.0,
-        is_new=start is not None and not start.resumed and start.previous is None and start.deferred is None,
+        is_new=start is not None and _is_begun_anew(start),
     )
+
+
+def _is_begun_anew(start: RunStart) -> bool:
+    """Return whether a run begins in place of whatever has its id; who said `resume=` wanted it to go on."""
+    return not start.resumed and start.previous is None and start.deferred is None and start.policy is None
 
 
 def _beside(parts: Mapping[str, Part], host: str | None) -> list[Link]:

@@ -197,8 +197,8 @@ def _ask_again(run_id: str, answer: LookupFailed) -> Retry:
 
 
 def _is_untouched(start: RunStart, remote: RemoteRun) -> bool:
-    """Whether a run is there as `init()` has made it under `never`, and nobody has begun anything in it since."""
-    is_made_here = start.policy == "never" and start.deferred is None and not start.resumed
+    """Whether a run is there as `init()` has made it, and nobody has begun anything in it since."""
+    is_made_here = start.policy is not None and start.deferred is None and not start.resumed
     lines = remote.history_lines + remote.events_lines + remote.console_lines
     return is_made_here and not lines and not next_place(remote.config)
 

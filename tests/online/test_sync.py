@@ -184,16 +184,20 @@ def test_an_id_that_was_begun_anew(server: WandbServer, order: Sequence[Sequence
     assert logged(server, "kept") == list(range(7))
 
 
-def test_an_offline_beginning_and_a_later_online_one(server: WandbServer, program: Program) -> None:
-    """What was recorded first and never delivered does not overwrite what was begun at the server since."""
-    first = record(5, id="again")
+@pytest.mark.parametrize("policy", [None, "allow"])
+def test_an_offline_beginning_and_a_later_online_one(
+    server: WandbServer, program: Program, policy: str | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What was recorded first and never delivered overwrites nothing: it goes behind, where `resume=` was said."""
+    first = record(5, id="again", resume=policy)
     with program.init(id="again", resume="allow") as run:
         run.log({"x": 100})
+    assert "exists" not in capfd.readouterr().err.replace("does not exist yet", "")
     (result,) = synced(first)
 
-    assert result.ledger.pending == result.ledger.accepted == 7
-    assert "takes its place" in result.reason
-    assert logged(server, "again") == [100]
+    assert result.outcome == ("delivered" if policy else "rejected")
+    assert all("--id" in reason for reason in result.ledger.reasons)
+    assert logged(server, "again") == [100, *(range(5) if policy else ())]
 
 
 def test_a_beginning_that_was_delivered_before_it_was_superseded(server: WandbServer) -> None:
