@@ -200,7 +200,8 @@ def _is_untouched(start: RunStart, remote: RemoteRun) -> bool:
     """Whether a run is there as `init()` has made it, and nobody has begun anything in it since."""
     is_made_here = start.policy is not None and start.deferred is None and not start.resumed
     lines = remote.history_lines + remote.events_lines + remote.console_lines
-    return is_made_here and not lines and not next_place(remote.config)
+    foreign = remote.config.keys() - start.config.keys() - {"_wandb"}
+    return is_made_here and not (lines or foreign or remote.summary or next_place(remote.config))
 
 
 def _first(start: RunStart, run_id: str) -> Verdict:

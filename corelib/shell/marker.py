@@ -66,7 +66,8 @@ class MarkerFile:
         Raises:
             OSError: it cannot be removed.
         """
-        if run_id is None or self.read() == run_id:
+        # A read-only file system refuses also to remove what is not there.
+        if os.path.lexists(self._path) if run_id is None else self.read() == run_id:
             _unlink(self._path)
 
 

@@ -173,6 +173,9 @@ def test_a_run_begins_at_step_0(program: Program, case: Case) -> None:
     stored = program.server.run(run.id)
     assert (stored.steps, stored.plain_config, stored.started) == ([0], CONFIG, True)
     assert (stored.complete, stored.exit_code) == (True, 0)
+    # Nobody takes the run that `init()` has made at the server for an earlier one.
+    assert "3" not in stored.internals["t"]
+    assert "goes on there" not in program.stderr()
     assert marker() is None
 
 

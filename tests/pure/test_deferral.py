@@ -128,14 +128,28 @@ def test_a_run_that_was_new_goes_on_behind_what_others_have_begun_since(policy: 
     assert base_of(verdict.config, "w2") == Base(history=16, step=16, runtime=50.0, place=1, began=TIME)
 
 
-def test_a_run_that_init_made_itself_is_new() -> None:
-    """Under `never` the server holds a run before the first delivery: nobody's but this part's."""
-    start = offline(None, policy="never", writer="w2")
+@pytest.mark.parametrize("policy", ["allow", "auto", "never"])
+@pytest.mark.parametrize("config", [{}, {"lr": 0.2, "_wandb": {"t": {"5": "0.31.0"}}}])
+def test_a_run_that_init_made_itself_is_new(policy: str, config: dict[str, Any]) -> None:
+    """Where `init()` asked, the server holds a run before the first delivery: nobody's but this part's."""
+    start = offline(None, policy=policy, writer="w2")
 
-    verdict = decide(start, "abc", Started(RemoteRun(run_id="abc")))
+    verdict = decide(start, "abc", Started(RemoteRun(run_id="abc", config=config)))
 
     assert isinstance(verdict, Continuation)
     assert (verdict.resumed, base_of(verdict.config, "w2")) == (False, Base(began=TIME))
+
+
+@pytest.mark.parametrize("policy", ["allow", "auto", "never"])
+@pytest.mark.parametrize("stored", [{"config": {"theirs": 1}}, {"summary": {"best": 1}}])
+def test_what_init_did_not_put_there_is_somebody_else_s(policy: str, stored: dict[str, Any]) -> None:
+    """A run without rows that holds more than `init()` has given it is not taken for one's own."""
+    start = offline(None, policy=policy, writer="w2")
+
+    verdict = decide(start, "abc", Started(RemoteRun(run_id="abc", **stored)))
+
+    assert isinstance(verdict, Continuation)
+    assert verdict.resumed
 
 
 @pytest.mark.parametrize("resumed", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -117,6 +118,17 @@ def test_removing_what_is_not_there_is_fine(path) -> None:
     MarkerFile(path).remove("abc")
 
     assert not path.exists()
+
+
+def test_nothing_is_removed_from_a_read_only_file_system_where_nothing_is(path, monkeypatch) -> None:
+    """Such a one refuses any removal: who never had a resume file is not told that it cannot be removed."""
+
+    def refused(_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "unlink", refused)
+
+    MarkerFile(path).remove(None)
 
 
 def test_a_failed_write_leaves_the_old_file(path, monkeypatch) -> None:
