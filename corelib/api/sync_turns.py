@@ -28,20 +28,21 @@ def hindrance(shipment: Shipment, destination: Destination) -> str | None:
     """Return why it is not the turn of a part, for people; None: it is."""
     if shipment.has_begun:
         return None
-    for other in _others(shipment.part, destination):
+    for other in _others(shipment, destination):
         # Who is about to begin has the turn of the run, or waits for it as we do.
         if other.has_begun and not other.is_whole:
-            return (
-                f"{other.part.directory.name} of the same run has begun to arrive, and is to be delivered whole first: "
-                "sync again when it has ended"
-            )
+            path = other.part.directory
+            is_elsewhere = path.parent != shipment.part.directory.parent
+            what_to_do = f"`corelib sync {path}` does so" if is_elsewhere else "sync again when it has ended"
+            return f"{path.name} of the same run has begun to arrive, and is to be delivered whole first: {what_to_do}"
     return None
 
 
-def _others(part: Part, destination: Destination) -> Iterator[Shipment]:
-    """Yield the other parts of the run in the same runs directory."""
+def _others(shipment: Shipment, destination: Destination) -> Iterator[Shipment]:
+    """Yield the other parts of the run: those in the same runs directory, and those elsewhere that have begun."""
+    part = shipment.part
     start = part.start
-    for directory in run_directories(Path(part.directory.parent)):
+    for directory in dict.fromkeys((*run_directories(part.directory.parent), *map(Path, shipment.begun()))):
         name = parse_folder_name(directory.name)
         if directory == part.directory or name is None or not name.names(part.run_id):
             continue
@@ -49,11 +50,11 @@ def _others(part: Part, destination: Destination) -> Iterator[Shipment]:
             other = survey(directory)
         except (JournalError, OSError):
             continue  # what cannot be read cannot arrive either
-        shipment = _shipment(other, destination)
-        if start is None or shipment is None or other.start is None:
+        found = _shipment(other, destination)
+        if start is None or found is None or other.start is None:
             continue
         if (other.start.entity, other.start.project) == (start.entity, start.project):
-            yield shipment
+            yield found
 
 
 def _shipment(part: Part, destination: Destination) -> Shipment | None:

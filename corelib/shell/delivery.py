@@ -387,6 +387,8 @@ class Delivery:
             self._let_others_go_first()
             return Answered(self.world.clock(), hindrance, self.world.draw())
         self._is_begun = True
+        if self._turn is not None and self._run.directory is not None:
+            self._turn.begins(self._run.directory)
         return self._calls.open(self._run, self._decision.start)
 
     def _let_others_go_first(self) -> None:
@@ -477,6 +479,9 @@ class Delivery:
         self._source.close()
         self._calls.close()
         if self._turn is not None:
+            is_whole = self._keeper is not None and self._keeper.exited and self.is_drained
+            if is_whole and self._run.directory is not None:
+                self._turn.is_whole(self._run.directory)
             self._turn.release()
         if self._keeper is not None:
             self._keeper.cursor.release()

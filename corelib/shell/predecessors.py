@@ -1,8 +1,9 @@
-"""What has to be delivered before a run: the earlier parts of it that this machine recorded online.
+"""What has to be delivered before a run: the earlier parts of it that this machine recorded online or began to send.
 
 Law: parts of one run reach a destination one after the other, in the order of their beginning. A part that another
 process still delivers is waited for, one that nobody delivers any more is delivered first; else a late part would
-overwrite, or be overwritten by, the lines of another. What was recorded offline is left to `corelib sync`.
+overwrite, or be overwritten by, the lines of another. What was recorded offline, or in another runs directory, is left
+to `corelib sync` as long as nothing of it has arrived.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from attrs import evolve
+
 from corelib.errors import JournalError
 from corelib.ports import Retry, RunRef, Transport
 from corelib.pure.paths import parse_folder_name
 from corelib.pure.records import RunStart
 from corelib.segments import run_directories
-from corelib.shell.cursor import CursorFile
+from corelib.shell.cursor_place import PlacedCursor
 from corelib.shell.dead_letters import DeadLetters
 from corelib.shell.delivery import Delivery
 from corelib.shell.run_turn import turn_at
@@ -41,8 +44,7 @@ def has_backlog(data_directory: str, run: RunRef, cursor_name: str) -> bool:
     turn = turn_at(cursor_name, run)
     if turn is not None and turn.is_taken():
         return True
-    address = run.entity, run.project
-    return any(True for _ in _undelivered(Path(data_directory), run.run_id, address, cursor_name))
+    return any(True for _ in _undelivered(Path(data_directory), run, cursor_name))
 
 
 class Predecessors:
@@ -77,7 +79,7 @@ class Predecessors:
     def deliver(self, later: Delivery) -> Retry | None:
         """Have all of them delivered; return why the later part cannot be delivered yet."""
         for part in self._parts():
-            cursor = CursorFile(str(part.directory), self._cursor_name)
+            cursor = PlacedCursor(str(part.directory), self._cursor_name)
             if _is_elsewhere(cursor):
                 return Retry(
                     reason=f"another process delivers an earlier part of the run just now, {part.directory.name}",
@@ -96,13 +98,13 @@ class Predecessors:
 
     def _parts(self) -> Iterator[Part]:
         own = Path(os.path.realpath(self._run.directory or ""))
-        address = self._start.entity, self._start.project
-        for part in _undelivered(own.parent, self._run.run_id, address, self._cursor_name):
+        run = evolve(self._run, entity=self._start.entity, project=self._start.project)
+        for part in _undelivered(own.parent, run, self._cursor_name):
             if part.directory == own:
                 return
             yield part
 
-    def _delivery(self, part: Part, later: Delivery, cursor: CursorFile) -> Delivery | None:
+    def _delivery(self, part: Part, later: Delivery, cursor: PlacedCursor) -> Delivery | None:
         header, start = part.header, part.start
         if header is None or start is None:
             cursor.release()
@@ -129,12 +131,12 @@ class Predecessors:
             report=self._tell,
             world=later.world,
             cursor=cursor,
-            dead_letters=DeadLetters(directory, self._cursor_name, run.run_id),
+            dead_letters=DeadLetters(cursor.place or directory, self._cursor_name, run.run_id),
             may_repeat=True,
         )
 
 
-def _is_elsewhere(cursor: CursorFile) -> bool:
+def _is_elsewhere(cursor: PlacedCursor) -> bool:
     """Take the right to deliver a part, which is not waited for: who has it may wait for the turn that we have."""
     try:
         return not cursor.lock()
@@ -148,24 +150,32 @@ def _fate(part: Part) -> int | None:
     return _CRASHED if part.exit_code is None else part.exit_code
 
 
-def _undelivered(
-    root: Path, run_id: str, address: tuple[str | None, str], cursor_name: str
-) -> Iterator[Part]:
-    """Yield the parts of a run whose end was not delivered, oldest first; no journal of another run is read."""
-    for directory in run_directories(root):
+def _undelivered(root: Path, run: RunRef, cursor_name: str) -> Iterator[Part]:
+    """Yield the parts of a run whose end was not delivered; no journal of another run is read.
+
+    Those elsewhere come first, of which something has arrived; then those of one runs directory, oldest first.
+    """
+    turn = turn_at(cursor_name, run)
+    begun = [Path(path) for path in (turn.begun() if turn is not None else ())]
+    for directory in (*(path for path in begun if path.parent != root), *run_directories(root)):
         name = parse_folder_name(directory.name)
-        if name is None or not name.names(run_id) or name.run_mode != "run":
+        if name is None or not name.names(run.run_id):
             continue
+        is_elsewhere = directory.parent != root
         try:
-            cursor = CursorFile(str(directory), cursor_name).read(run_id)
+            cursor = PlacedCursor(str(directory), cursor_name).read(run.run_id)
         except JournalError:
             cursor = None  # it is delivered anew
         if cursor is not None and cursor.exited:
+            continue
+        if cursor is None and (is_elsewhere or name.run_mode != "run"):
             continue
         try:
             part = survey(directory)
         except (JournalError, OSError):
             continue  # a journal that cannot be read holds nobody up
         start = part.start
-        if start is not None and start.mode == "online" and (start.entity, start.project) == address:
+        if start is None or (start.entity, start.project) != (run.entity, run.project):
+            continue
+        if cursor is not None or start.mode == "online":
             yield part

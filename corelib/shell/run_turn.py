@@ -1,16 +1,19 @@
 """Whose turn it is to deliver a run on this machine, wherever its parts were recorded.
 
 Law: one delivery at a time speaks to a server about a run, or two would take the same lines for their own. The kernel
-takes the turn back however its holder ends, and what is left on disk means nothing. Where no lock can be kept, as in a
-container without a home, nobody waits.
+takes the turn back however its holder ends, and a lock that is left on disk means nothing. From where parts have begun
+to arrive is remembered until each was delivered whole: that says where to look, and the cursor there says what is so.
+Where nothing can be kept, as in a container without a home, nobody waits.
 
     $XDG_STATE_HOME/corelib/turns/<hash of destination and run>.lock     there while somebody delivers
+    $XDG_STATE_HOME/corelib/turns/<hash of destination and run>.begun    run directories, one per line
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -45,6 +48,7 @@ class RunTurn:
         words = (destination, run.entity or "", run.project, run.run_id)
         name = sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
         self.path = os.path.join(state_root(), "turns", f"{name}.lock")
+        self._begun_path = os.path.join(state_root(), "turns", f"{name}.begun")
         self._fd = -1
 
     def take(self) -> bool:
@@ -96,6 +100,39 @@ class RunTurn:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def begun(self) -> tuple[str, ...]:
+        """Return the run directories from which the run has begun to arrive, and perhaps not to its end."""
+        try:
+            with open(self._begun_path, encoding="utf-8", errors="surrogateescape") as file:
+                return tuple(path for path in file.read().split("\n") if os.path.isdir(path))
+        except OSError:
+            return ()
+
+    def begins(self, directory: str) -> None:
+        """Take that a part begins to arrive."""
+        own = os.path.realpath(directory)
+        others = [path for path in self.begun() if path != own]
+        if "\n" not in own:
+            self._remember([*others, own])
+
+    def is_whole(self, directory: str) -> None:
+        """Take that all of a part has arrived."""
+        own, begun = os.path.realpath(directory), self.begun()
+        if own in begun:
+            self._remember([path for path in begun if path != own])
+
+    def _remember(self, directories: Sequence[str]) -> None:
+        try:
+            if not directories:
+                os.unlink(self._begun_path)
+                return
+            temporary = self._begun_path + ".tmp"
+            with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write("\n".join(directories))
+            os.replace(temporary, self._begun_path)
+        except OSError:
+            return  # nobody will look there then, and what has no place is refused by name
 
     def _is_there(self, fd: int) -> bool:
         """Return whether a file still stands under the name."""

@@ -251,6 +251,11 @@ class Shipment:
             again=True,
         )
 
+    def begun(self) -> tuple[str, ...]:
+        """Return the run directories, wherever they are, from which the run has begun to arrive, perhaps not whole."""
+        turn = self._turn()
+        return () if turn is None else turn.begun()
+
     def _turn(self) -> RunTurn | None:
         spec = self._destination.spec
         return turn_at(destination_name(spec, self._destination.server), self.run)

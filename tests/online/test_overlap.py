@@ -96,10 +96,28 @@ def test_a_part_elsewhere_waits_for_the_one_that_is_arriving(
         assert stored.steps == list(range(training.returned + 1))
 
 
+def test_what_was_left_elsewhere_comes_first(
+    server: WandbServer, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on with the run finds what has begun to arrive, in whatever runs directory of this machine."""
+    server.allow("offset-back")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with backlog(server, tmp_path, kill_courier=True) as training:
+        with program.init(id=training.run_id, dir=str(tmp_path / "b"), resume="allow", settings=QUICK) as run:
+            run.log({"number": 1000})
+
+        stored = server.run(run.id)
+        count = len(stored.rows) - 1
+        assert count >= training.returned
+        assert [row["number"] for row in stored.rows] == [*range(count), 1000]
+        assert stored.steps == list(range(count + 1))
+        assert stored.exit_code == 0
+
+
 def test_what_was_left_elsewhere_has_no_place_any_more(
     server: WandbServer, program: Program, tmp_path: Path
 ) -> None:
-    """Another part began behind it: its rows are refused and named, and overwrite nothing; what arrived counts so."""
+    """Another machine's part began behind it: its rows are refused by name and overwrite nothing."""
     server.allow("offset-back")
     with backlog(server, tmp_path, kill_courier=True) as training:
         with program.init(id=training.run_id, dir=str(tmp_path / "b"), resume="allow", settings=QUICK) as run:

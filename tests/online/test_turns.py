@@ -16,6 +16,7 @@ from corelib.pure.parts import Base, with_base
 from corelib.pure.records import Row
 from corelib.shell.cursor import CursorFile
 from tests.online.conftest import Program
+from tests.servers.faults import answer
 from tests.servers.wandb_server import WandbServer
 
 QUICK: dict[str, Any] = {"x_push_interval": 0.1}
@@ -170,3 +171,26 @@ def test_a_part_that_is_refused_holds_nobody_up(server: WandbServer) -> None:
     assert "--id" in next(iter(result.ledger.reasons))
     assert directory.name in result.directories[0]
     assert values(server) == [7, 1]
+
+
+def test_a_part_elsewhere_that_has_begun_comes_first(server: WandbServer, tmp_path: Path) -> None:
+    """A sync that an outage cut off is ended before a part from another runs directory gets its place."""
+    parts = []
+    for place in ("a", "b"):
+        with corelib.init(
+            project="p", id="abc", resume="allow", mode="offline", dir=str(tmp_path / place)
+        ) as run:
+            parts.append(logged(run, *((0, 1) if place == "a" else (2, 3))))
+    corelib.setup(settings={"base_url": server.url, "api_key": server.key})
+    rule = server.faults.add(answer(503), endpoint="file_stream")
+    (cut_off,) = corelib.sync([parts[0]], patience_s=0.3)
+    rule.remove()
+
+    (waiting,) = corelib.sync([parts[1]], patience_s=30.0)
+    assert (cut_off.outcome, waiting.outcome) == ("pending", "pending")
+    assert f"`corelib sync {parts[0]}`" in waiting.reason
+    for part in parts:
+        assert corelib.sync([part], patience_s=30.0)[0].outcome == "delivered"
+
+    assert values(server) == [0, 1, 2, 3]
+    assert server.run("abc").steps == [0, 1, 2, 3]

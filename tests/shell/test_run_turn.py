@@ -157,3 +157,44 @@ def test_who_waits_for_an_earlier_part_lets_it_go_first(tmp_path: Path) -> None:
     assert taken[:4] == [True, False, True, True]
     assert delivery.is_drained
     assert not other.is_taken()
+
+
+def test_where_parts_have_begun_is_remembered_until_they_are_whole(state: Path, tmp_path: Path) -> None:
+    """By whatever path they were named; what is gone is nowhere to look, and nothing is left behind."""
+    first, second, gone = (tmp_path / name for name in ("first", "second", "gone"))
+    for path in (first, second, gone):
+        path.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(first)
+    turn, other = RunTurn(SERVER, RUN), RunTurn(SERVER, evolve(RUN, run_id="x"))
+
+    assert turn.take()
+    for path in (first, gone, second, link):
+        turn.begins(str(path))
+    gone.rmdir()
+
+    assert RunTurn(SERVER, RUN).begun() == (str(second), str(first))
+    assert other.begun() == ()
+    other.is_whole(str(first))
+    turn.is_whole(str(link))
+    turn.is_whole(str(second))
+    turn.release()
+    assert turn.begun() == ()
+    assert list(state.rglob("*.begun*")) == []
+
+
+def test_nothing_is_remembered_where_nothing_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nor of a folder whose name would be two lines."""
+    strange = tmp_path / "two\nlines"
+    strange.mkdir()
+    turn = RunTurn(SERVER, RUN)
+    turn.begins(str(strange))
+    assert turn.begun() == ()
+
+    monkeypatch.setenv("XDG_STATE_HOME", os.devnull)
+    turn = RunTurn(SERVER, RUN)
+    turn.begins(str(tmp_path))
+    turn.is_whole(str(tmp_path))
+    assert turn.begun() == ()
