@@ -2,7 +2,8 @@
 
 Law: a part waits until those before it are delivered. Every record that was written is accounted for, and what is
 pending has a reason that says what to do. Nobody waits for a destination that is not there: it gets one whole patience,
-and one attempt for each further run. An interrupt ends the wait and not the call under way, whose thread is left to it.
+and one attempt for each further run, as for each that is delivered already. An interrupt ends the wait and not the call
+under way, whose thread is left to it.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class _UnderWay:
         self.shipment = shipment
         self.destination = destination
         self._refusal = shipment.refusal()
+        before = shipment.recorded()
+        self._is_all_there = not (before.pending or before.rejected)
         self._seen: tuple[int, int] = (-1, -1)
         self._since = monotonic()
 
@@ -97,6 +100,11 @@ class _UnderWay:
         """Why the run was refused for good, if the same is in its way now: it need not be said as often again."""
         hindrance, refusal = self.delivery.hindrance, self._refusal
         return refusal if hindrance is not None and refusal is not None and hindrance in refusal else None
+
+    @property
+    def is_needless(self) -> bool:
+        """Whether all was delivered before, and who has it cannot be asked now."""
+        return self._is_all_there and self.delivery.hindrance is not None
 
     @property
     def is_enough(self) -> bool:
@@ -180,7 +188,7 @@ class Office:
             under_way = list(self._under_way)
         for one in under_way:
             is_hopeless = id(one.destination) in self._hopeless and one.delivery.hindrance is not None
-            is_over = is_hopeless or one.refusal is not None or one.is_enough
+            is_over = is_hopeless or one.is_needless or one.refusal is not None or one.is_enough
             if is_over or one.idle_s() >= self._patience_s:
                 one.delivery.ask_to_close(0.0)
         if self._progress is not None:
@@ -314,7 +322,8 @@ class Office:
             ledger = ledger.without_pending()  # what the program has written meanwhile is for the next sync
         found = accounted(shipment.part, ledger, is_complete=delivery.is_drained)
         if not found.pending:
-            self._hopeless.discard(id(destination))
+            if delivery.hindrance is None:
+                self._hopeless.discard(id(destination))
             return Account(found, "")
         if delivery.is_drained:
             return Account(found, damaged(found.pending, shipment.part))

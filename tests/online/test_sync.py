@@ -353,6 +353,18 @@ def test_a_server_that_is_down(server: WandbServer) -> None:
     assert {result.outcome for result in synced()} == {"delivered"}
 
 
+def test_what_is_delivered_waits_for_nobody(server: WandbServer) -> None:
+    """Where nothing is left to be sent, a server that is down or refuses the key is no reason to wait."""
+    record()
+    synced()
+    server.stop_listening()
+    began = time.monotonic()
+    (result,) = synced(patience_s=60.0)
+
+    assert time.monotonic() - began < 30.0
+    assert (result.outcome, result.ledger.delivered) == ("delivered", 5)
+
+
 def test_the_time_limit_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """`http_timeout` holds for a sync as well: a server that never answers is given up after it."""
     record(id="a1")
