@@ -192,8 +192,13 @@ def meaning_of(status: int) -> Meaning:
 
 
 def is_place_down(result: HttpResult) -> bool:
-    """Return whether an answer, or the lack of one, says that the place takes nothing else either just now."""
-    return isinstance(result, HttpFailure) or meaning_of(result.status) == "later"
+    """Return whether an answer, or the lack of one, says that the place takes nothing else either just now.
+
+    What could not be sent at all says nothing about the place.
+    """
+    if isinstance(result, HttpFailure):
+        return result.kind != "unusable"
+    return meaning_of(result.status) == "later"
 
 
 def judge(request: HttpRequest, result: HttpResult, host: str, now: float) -> Verdict:

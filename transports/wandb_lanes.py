@@ -201,7 +201,7 @@ class _Files(Lane):
         for refusal in moved.refusals:
             self._work.losses.refuse(refusal)
         if moved.broken is not None:
-            self._work.is_broken(moved.broken, moved.rest.reason if moved.rest else "")
+            self._work.is_broken(*moved.broken)
         if moved.uploaded is not None:
             self._succeeded()
             self._work.uploaded(moved.uploaded)

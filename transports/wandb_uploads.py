@@ -39,13 +39,13 @@ class Moved(NamedTuple):
         uploaded: the name of the file that is there now.
         refusals: what is refused.
         rest: why nothing more should be sent for a while.
-        broken: a file that was not as it had been told: somebody has to look again.
+        broken: a file that was not as it had been told, and how: somebody has to look again.
     """
 
     uploaded: str | None = None
     refusals: tuple[Refusal, ...] = ()
     rest: Verdict | None = None
-    broken: Upload | None = None
+    broken: tuple[Upload, str] | None = None
 
 
 class Uploads:
@@ -144,9 +144,10 @@ class Uploads:
         is_last = tries >= self._most_tries
         is_unusable = isinstance(result, HttpFailure) and result.kind == "unusable"
         if is_unusable and isinstance(upload.source, LocalFile) and not is_last:
-            del self._waiting[name]
-            self._addressed.pop(name, None)
-            return self._resting(Verdict("later", verdict.reason))._replace(broken=upload)
+            # No place is to blame, so nothing rests: of many files that are gone, each would cost a wait.
+            self._forget(name)
+            self._tries[name] = tries
+            return self._gone_on()._replace(broken=(upload, verdict.reason))
         # An object store answers 400 for what passes, such as an address that has expired; our own disk does not.
         if is_unusable or verdict.meaning == "too large":
             self._forget(name)

@@ -33,11 +33,12 @@ def test_answers_come_in_the_order_of_the_requests() -> None:
 
 @pytest.mark.parametrize("down", [HttpFailure("dropped", "cut"), HttpAnswer(503), HttpAnswer(429)])
 def test_nothing_is_sent_to_a_place_that_is_down(down: HttpResult) -> None:
-    """A file that is refused takes no other along."""
-    aside, results = Aside(), iter([HttpAnswer(403), down])
+    """A file that is refused, or that is gone, takes no other along."""
+    gone = HttpFailure("unusable", "No such file")
+    aside, results = Aside(), iter([HttpAnswer(403), gone, down])
     aside.begin(REQUESTS, lambda _: next(results), lambda work: work())
 
-    assert aside.fetch() == [HttpAnswer(403), down]
+    assert aside.fetch() == [HttpAnswer(403), gone, down]
     assert not aside.is_under_way
 
 

@@ -412,16 +412,17 @@ def test_a_question_that_always_fails_is_given_up() -> None:
 
 
 def test_a_local_file_that_cannot_be_read_is_looked_at_again() -> None:
-    """It may have changed; what cannot be read time after time is refused."""
+    """It may have changed; what cannot be read time after time is refused. Other files do not wait for that."""
     unreadable = HttpFailure("unusable", "it became shorter")
     verdict = Verdict("refused", "it became shorter")
     found = Uploads("https://api.example.com", 2)
     upload = Upload("a", LocalFile("/f/a", 9), KEY)
     found.ask(upload)
+    found.ask(Upload("b", b"x"))
     address_all(found)
-    moved = put(found, verdict, unreadable)
-    assert moved == Moved(rest=Verdict("later", "it became shorter"), broken=upload)
-    assert found.names == ()
+    assert put(found, verdict, unreadable) == Moved(broken=(upload, "it became shorter"))
+    assert found.names == ("b",)
+    put(found, DONE, OK)
     found.ask(Upload("a", LocalFile("/f/a", 4), KEY))
     address_all(found)
     assert put(found, verdict, unreadable).refusals == not_uploaded("a", why="it became shorter", keys=(KEY,))

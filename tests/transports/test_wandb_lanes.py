@@ -587,14 +587,30 @@ def test_a_file_that_became_shorter_is_sent_as_it_is() -> None:
     """A log that was rotated while it was sent is no loss."""
     talk = begun("upload of a", HttpFailure("unusable", "it became shorter while it was sent"), times=1)
     talk.deliver(saved(2, policy="live"), files={"a": FileState("/f/a", 9, 1)})
-    talk.now += 15.0
     talk.operations.clear()
     assert talk.talk() is None  # nobody has looked at it yet
-    assert talk.operations == ["file_stream"]
+    assert talk.operations == []
     talk.deliver(*rows_from(3, 1), files={"a": FileState("/f/a", 4, 2)})
 
     assert talk.server.puts == ["wandb-metadata.json", "a"]
     assert isinstance(end(talk), Delivered)
+
+
+def test_files_that_are_gone_cost_no_wait() -> None:
+    """Checkpoints that were deleted before their turn came: the others go at once, and the next look refuses them."""
+    gone = [f"f{number}" for number in range(20)]
+    talk = Talk().begun()
+    for name in gone:
+        talk.wrong[f"upload of {name}"] = [HttpFailure("unusable", "the file cannot be read: No such file")]
+    records = [saved(2 + number, name) for number, name in enumerate([*gone, "kept"])]
+    talk.deliver(*records, files={name: FileState(f"/f/{name}", 1, 1) for name in [*gone, "kept"]})
+    assert "kept" in talk.server.puts
+    missing: dict[str, FileState | str] = dict.fromkeys(gone, "No such file")
+    talk.deliver(*rows_from(40, 1), files=missing)
+    outcome = end(talk)
+
+    assert isinstance(outcome, Delivered)
+    assert len(outcome.late) == len(gone)
 
 
 def test_a_summary_that_the_server_finds_too_large_goes_without_its_largest_keys() -> None:
