@@ -227,7 +227,7 @@ class HttpTransport:
         return outcome
 
     def redeliver(self, batch: Batch) -> Outcome:
-        """Send files, as they are now, and alerts that were refused; where the run has ended, its end is said again."""
+        """Send files, as they are now, and alerts that were refused; behind files the end of the run is said again."""
         conversation = self._of(batch.run)
         self._begin_call(conversation.protocol)
         conversation.protocol.take_again(batch)

@@ -101,6 +101,6 @@ class Conversation:
             self.protocol.stopped_aside()
 
     def _show_life(self) -> None:
-        request = self.protocol.sign_of_life()
-        if request is not None:
-            self._session.send(request)
+        request, world = self.protocol.sign_of_life(), self._world
+        if request is not None and self._pace.wait(world.clock(), world.sleep) is None:
+            self._pace.keep(self._session.send(request), world.clock())

@@ -234,8 +234,10 @@ class RunProtocol:
         lane = self._next_lane()
         if lane is not None and lane is self._lanes.description and work.is_reopening:
             return self._ask_beside(lane, bucket)
+        # A push to a run that is complete would make it one that goes on.
         is_silent = alive and not work.is_complete
-        if work.stream.has_lines or is_silent or (lane is not None and lane.needs_proof(self._pushes)):
+        is_unproven = lane is not None and lane.needs_proof(self._pushes) and not work.is_complete
+        if work.stream.has_lines or is_silent or is_unproven:
             return self._ask_to_push(bucket, may_complete=False)
         flight = None if lane is None else self._ask_beside(lane, bucket)
         if flight is None and work.stream.is_ending and self._lanes.are_settled():

@@ -78,12 +78,16 @@ def redelivered(state: State, outcome: Outcome) -> tuple[State, tuple[Effect, ..
 
 
 def next_chances(state: State) -> tuple[tuple[Chance, ...], tuple[Chance, ...]]:
-    """Return those that go next, which are of one writer, and the others."""
-    writer = state.chances[0].writer
+    """Return those that go next, which are of one writer and of one kind, and the others.
+
+    Of one kind, for an alert that is taken is to be noted before a file is on its way for long.
+    """
+    writer, kind = state.chances[0].writer, type(state.chances[0].record)
     first: list[Chance] = []
     others: list[Chance] = []
     for chance in state.chances:
-        fits = chance.writer == writer and len(first) < state.policy.batch_records
+        is_alike = chance.writer == writer and type(chance.record) is kind
+        fits = is_alike and len(first) < state.policy.batch_records
         (first if fits else others).append(chance)
     return tuple(first), tuple(others)
 

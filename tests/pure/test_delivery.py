@@ -930,6 +930,18 @@ def test_chances_go_first_by_writer_and_count_as_refused_until_they_are_taken() 
     assert is_drained(state)
 
 
+def test_chances_of_one_kind_go_together() -> None:
+    """An alert that was taken is noted before a file is on its way, for longer than the machine may last."""
+    alert = Alert(seq=2, time=0.0, title="t", text="", level="INFO", wait_duration=0.0)
+    chances = (chance(1, "no"), Chance("w", alert, "no"), chance(3, "no"))
+    state, effects = step(continued(*chances, no=3), answered(1.0, OK))
+    assert effects[0] == TakeBack(writer="w", records=(chances[0].record, chances[2].record))
+    assert sent(effects) == [2]
+    state, effects = step(state, answered(2.0, OK))
+    assert effects[0] == TakeBack(writer="w", records=(alert,))
+    assert ledger(state) == Ledger(accepted=5, delivered=5)
+
+
 def test_a_chance_whose_reason_was_counted_with_others() -> None:
     """It is one of them; where nothing is counted, nothing moves."""
     state, _ = step(continued(chance(1, "no"), **{OTHER_REASONS: 2}), answered(1.0, OK))

@@ -516,6 +516,21 @@ def test_what_is_refused_again_stays_refused() -> None:
     assert new.redeliver(*records, files=FILES) == Delivered(remote=REMOTE)
 
 
+def test_an_alert_alone_leaves_a_complete_run_as_it_is() -> None:
+    """It waits for no file, for it would be sent once more; and no push makes the run one that goes on."""
+    talk, new = lost(alert(2), saved(3))
+    new.wrong["NotifyScriptableRunAlert"] = [HttpAnswer(503)]
+    retry = new.redeliver(alert(2))
+    assert isinstance(retry, Retry)
+    new.now += retry.after or 0.0
+    assert new.redeliver(alert(2)) == Delivered(remote=REMOTE)
+
+    assert talk.server.alerts == ["alert 2"]
+    assert set(new.operations) == {"NotifyScriptableRunAlert"}
+    assert new.protocol.saved is not None
+    assert new.protocol.saved.complete
+
+
 def test_a_run_that_goes_on_gets_what_was_refused_without_an_end() -> None:
     """It is not said to be complete, and its next rows go on where they were."""
     talk, new = lost(alert(2), ended=False)
