@@ -129,7 +129,7 @@ class Losses:
 
     def is_known(self, batch: Batch) -> None:
         """Take that a batch was answered for good, by whomever."""
-        self._again.clear()
+        self._again.difference_update([(batch.writer, record.seq) for record in batch.records])
         known = self._answered.get(batch.writer, -1)
         self._answered[batch.writer] = max(known, *(record.seq for record in batch.records), -1)
 

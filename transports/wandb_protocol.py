@@ -24,7 +24,7 @@ same lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -32,7 +32,7 @@ from attrs import evolve
 
 from corelib.ports import Batch, Delivered, Outcome, Rejected, Retry, RunRef
 from corelib.pure.parts import base_of
-from corelib.pure.records import RunStart
+from corelib.pure.records import Record, RunStart
 from transports.wandb_answers import judge_push, says_gone, says_stop
 from transports.wandb_documents import STREAM, ProtocolSettings, push_request, remote_address, stream_target
 from transports.wandb_exchange import HttpAnswer, HttpFailure, HttpRequest, HttpResult, Verdict
@@ -97,7 +97,8 @@ class RunProtocol:
         self._now = 0.0
         self._lanes_until: float | None = None
         self._is_stopped = False
-        self._again: Batch | None = None
+        self._again: tuple[str, Sequence[Record]] | None = None
+        self._is_sending_again = False
         if saved is not None:
             self._bucket, self._encoding = saved.bucket(), saved.encoding
             self._work.is_complete = saved.complete
@@ -134,6 +135,7 @@ class RunProtocol:
 
     def take(self, batch: Batch) -> None:
         """Take a batch; records that were taken before are passed over."""
+        self._is_sending_again = False
         if self._bucket is not None and self._work.start is not None:
             self._work.is_described_by_another()
         was_ending = self._work.stream.is_ending
@@ -143,13 +145,14 @@ class RunProtocol:
 
     def take_again(self, batch: Batch) -> None:
         """Take files and alerts that were refused for good; those that are on their way already are passed over."""
-        if batch != self._again:
-            self._again = batch
+        self._is_sending_again = True
+        if (batch.writer, batch.records) != self._again:
+            self._again = (batch.writer, batch.records)
             self._work.take_again(batch)
 
     def to_look_at(self) -> tuple[str, ...]:
         """Return the names of files of which somebody must look what is there, before the next request."""
-        if self._again is not None:
+        if self._is_sending_again:
             return self._work.asked_files  # the others are as they were when the run ended
         is_ended = self._work.is_complete or (
             self._flight and self._flight.push and self._flight.push.complete
@@ -183,7 +186,7 @@ class RunProtocol:
     @property
     def is_waiting_for_uploads(self) -> bool:
         """Whether a call goes on for as long as files are on their way: nothing else is left to be delivered."""
-        return self._work.stream.is_ending or self._again is not None
+        return self._work.stream.is_ending or self._is_sending_again
 
     def send_aside(self) -> tuple[HttpRequest, ...]:
         """Take that the upload at hand is sent beside all else; return it, with those that can go behind it."""
@@ -394,7 +397,7 @@ class RunProtocol:
             return Rejected(reason=self._refusal, notices=work.losses.untold())
         if self._bucket is None:
             return Retry(reason="the run has not been opened")
-        is_again = batch is not None and batch == self._again
+        is_again = batch is not None and (batch.writer, batch.records) == self._again
         if batch is not None and (work.stream.is_ending or (is_again and not self._lanes.are_settled())):
             return self._lanes.retry(self._now)
         if is_again:

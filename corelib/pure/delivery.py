@@ -2,7 +2,7 @@
 
 Law: accepted = delivered + pending + rejected, at every moment. Records of one writer leave in their order,
 one batch is in flight at a time and comes again unchanged until it is answered for good. What was refused and gets
-another chance goes first, and counts as refused until it is taken. Every wait has an
+another chance goes when nothing else waits, and counts as refused until it is taken. Every wait has an
 end, and a machine that was asked to close stops, at its deadline at the latest. Time and chance arrive with
 the events.
 
@@ -267,11 +267,13 @@ def _proceed(state: State, now: float) -> Step:
         return _wait(state, state.retry_at)
     if not state.opened:
         return evolve(state, stage=Stage.OPENING), (Open(),)
-    if state.flight or state.chances:
+    if state.flight:
         return _send(state)
     room = _room(state)
     if room and not state.caught_up:
         return evolve(state, stage=Stage.READING), (Poll(room),)
+    if state.chances and not state.queue:
+        return _send(state)
     look_at = now + policy.poll_every_s
     if not state.queue:
         return _idle(state, now, look_at)

@@ -15,7 +15,7 @@ from attrs import evolve
 from corelib.pure.delivery_events import Effect, SetAside, TakeBack
 from corelib.pure.delivery_state import Chance, Parcel, State
 from corelib.pure.outcomes import Outcome, Rejected, Retry, RowCount
-from corelib.pure.records import Record, Row
+from corelib.pure.records import Alert, Record, Row
 
 __all__ = [
     "OTHER_REASONS",
@@ -80,9 +80,10 @@ def redelivered(state: State, outcome: Outcome) -> tuple[State, tuple[Effect, ..
 def next_chances(state: State) -> tuple[tuple[Chance, ...], tuple[Chance, ...]]:
     """Return those that go next, which are of one writer and of one kind, and the others.
 
-    Of one kind, for an alert that is taken is to be noted before a file is on its way for long.
+    Of one kind, for an alert that is taken is to be noted before a file is on its way for long; people wait for it.
     """
-    writer, kind = state.chances[0].writer, type(state.chances[0].record)
+    head = next((chance for chance in state.chances if type(chance.record) is Alert), state.chances[0])
+    writer, kind = head.writer, type(head.record)
     first: list[Chance] = []
     others: list[Chance] = []
     for chance in state.chances:

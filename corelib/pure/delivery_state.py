@@ -101,7 +101,7 @@ class State:
     `flight` is the batch being sent, or waiting to be sent again. `last_seq` is the last record taken per
     writer: what is offered again is not taken again; `settled` is the last one that was answered for good, and
     `settled_bytes` the size of all of those. `chances` are some of those that were refused, and count as such until
-    the backend has taken them; they go first. `headers` is the latest header per writer; headers accompany
+    the backend has taken them; they go last. `headers` is the latest header per writer; headers accompany
     records and are none. `round_at` is when the last round of deliveries began: all that was read by then
     belongs to it. `contact_at` is when the backend last answered. `caught_up`: reading on is of no use before
     time passes; `blind`: because the journal could not be read. `failures` counts the failures in a row,

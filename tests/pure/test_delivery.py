@@ -896,49 +896,74 @@ def chance(seq: int, reason: str | None, writer: str = "w") -> Chance:
     return Chance(writer, entry(seq)[1], reason)
 
 
+def through(state: State, *events: Event) -> tuple[State, tuple[Effect, ...]]:
+    """Return where these events lead, one after the other, and the last effects."""
+    effects: tuple[Effect, ...] = ()
+    for event in events:
+        state, effects = step(state, event)
+    return state, effects
+
+
 def continued(*chances: Chance, **reasons: int) -> State:
-    """Return a delivery that goes on behind one in which records were refused; its first tick is over."""
+    """Return a delivery that goes on behind one in which records were refused, and has found nothing else to do."""
     earlier = Ledger(accepted=2 + sum(reasons.values()), delivered=2, reasons=reasons)
     state = begin(POLICY, {"w": 9, "v": 9}, earlier=earlier, chances=chances)
-    return step(state, Ticked(0.0))[0]
+    return through(state, Ticked(0.0), offered(0.0))[0]
 
 
-def test_chances_go_first_by_writer_and_count_as_refused_until_they_are_taken() -> None:
+def test_chances_go_last_by_writer_and_count_as_refused_until_they_are_taken() -> None:
     """In batches as others, and again as long as the backend is busy; what it refuses again stays what it is."""
     chances = (chance(1, "no"), chance(2, "no", "v"), chance(3, "gone"), chance(4, "no"), chance(5, None))
     state = continued(*chances, no=3, gone=1)
     state, effects = step(state, answered(1.0, BUSY))
     assert ledger(state).reasons == {"no": 3, "gone": 1}
-    state, effects = step(state, Ticked(9.0))
+    state, effects = through(state, Ticked(9.0), offered(9.0))
     assert sent(effects) == [1, 3, 4]
     assert isinstance(effects[-1], Send)
     assert effects[-1].again
     assert not is_drained(evolve(state, caught_up=True))
 
     state, effects = step(state, answered(10.0, Rejected(reason="other", seqs=(4,))))
-    assert effects[0] == TakeBack(writer="w", records=(chances[0].record, chances[2].record))
-    assert sent(effects) == [2]
+    assert effects == (TakeBack(writer="w", records=(chances[0].record, chances[2].record)), Poll(3))
     assert ledger(state) == Ledger(accepted=6, delivered=4, reasons={"no": 2})
+    state, effects = step(state, offered(10.0))
+    assert sent(effects) == [2]
     state, effects = step(state, answered(11.0, Rejected(reason="all of it")))
-    assert not any(isinstance(effect, TakeBack) for effect in effects)
+    assert effects == (Poll(3),)
+    state, effects = step(state, offered(11.0))
     assert sent(effects) == [5]
     state, effects = step(state, answered(12.0, OK))
-    assert effects[0] == TakeBack(writer="w", records=(chances[4].record,))  # it was counted before
-    assert effects[-1] == Poll(3)
+    assert effects == (TakeBack(writer="w", records=(chances[4].record,)), Poll(3))  # it was counted before
     assert ledger(state) == Ledger(accepted=6, delivered=4, reasons={"no": 2})
     state, _ = step(state, offered(13.0))
     assert is_drained(state)
 
 
-def test_chances_of_one_kind_go_together() -> None:
+def test_nothing_waits_for_what_is_sent_again() -> None:
+    """What the journal has goes first, also when it came while the backend was busy with what it had refused."""
+    state = begin(POLICY, {"w": 9}, earlier=Ledger(accepted=1, reasons={"no": 1}), chances=(chance(1, "no"),))
+    state, effects = through(state, Ticked(0.0), offered(0.0, entry(10)))
+    assert sent(effects) == [10]
+    state, effects = through(state, answered(0.0, OK), offered(0.0))
+    assert sent(effects) == [1]
+    state, effects = through(state, answered(1.0, BUSY), Ticked(20.0), offered(20.0, entry(11)))
+    assert sent(effects) == [11]
+    assert isinstance(effects[-1], Send)
+    assert not effects[-1].again
+    state, effects = through(state, answered(20.0, OK), offered(20.0))
+    assert sent(effects) == [1]
+
+
+def test_chances_of_one_kind_go_together_and_alerts_first() -> None:
     """An alert that was taken is noted before a file is on its way, for longer than the machine may last."""
     alert = Alert(seq=2, time=0.0, title="t", text="", level="INFO", wait_duration=0.0)
     chances = (chance(1, "no"), Chance("w", alert, "no"), chance(3, "no"))
     state, effects = step(continued(*chances, no=3), answered(1.0, OK))
-    assert effects[0] == TakeBack(writer="w", records=(chances[0].record, chances[2].record))
-    assert sent(effects) == [2]
+    assert effects == (TakeBack(writer="w", records=(alert,)), Poll(3))
+    state, effects = step(state, offered(1.0))
+    assert sent(effects) == [1, 3]
     state, effects = step(state, answered(2.0, OK))
-    assert effects[0] == TakeBack(writer="w", records=(alert,))
+    assert effects[0] == TakeBack(writer="w", records=(chances[0].record, chances[2].record))
     assert ledger(state) == Ledger(accepted=5, delivered=5)
 
 
@@ -970,6 +995,7 @@ def test_what_was_called_safe_and_is_lost_is_counted_so(stage: str) -> None:
     state = begin(policy, {"w": 9}, earlier=earlier, chances=chances)
     events: dict[str, tuple[Event, ...]] = {
         "deliver": (offered(0.0, entry(10)),),
+        "redeliver": (offered(0.0),),
         "heartbeat": (offered(0.0), Ticked(2.0), offered(2.0), Ticked(9.0), offered(9.0)),
     }
     for event in (Ticked(0.0), *events.get(stage, ())):

@@ -545,6 +545,22 @@ def test_a_run_that_goes_on_gets_what_was_refused_without_an_end() -> None:
     assert len(talk.server.rows) == 1
 
 
+def test_rows_between_two_attempts_to_send_something_again() -> None:
+    """They are answered, and what the next attempt leads to counts with its own record, once."""
+    talk, new = lost(alert(2), ended=False)
+    new.wrong["NotifyScriptableRunAlert"] = [HttpAnswer(503), HttpAnswer(400)]
+    assert isinstance(new.redeliver(alert(2)), Retry)
+    assert new.deliver(*rows_from(3, 1)) == Delivered(remote=REMOTE)
+    assert not new.protocol.is_waiting_for_uploads
+    new.now += 60.0
+    assert new.deliver(*rows_from(4, 1, step=1)) == Delivered(remote=REMOTE)
+    outcome = new.redeliver(alert(2))
+
+    assert isinstance(outcome, Rejected)
+    assert (outcome.seqs, outcome.late) == ((2,), ())
+    assert len(talk.server.rows) == 2
+
+
 def test_files_that_are_sent_aside() -> None:
     """Everything else goes on, but for files and `complete`; and a call that is cut off forgets none of them."""
     talk = Talk().begun()
