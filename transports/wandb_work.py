@@ -143,11 +143,7 @@ class RunWork:
         return "lost" if path in self.losses.held else "sent"
 
     def take_again(self, batch: Batch) -> None:
-        """Take files and alerts that were refused for good: they are sent after all.
-
-        Where there are files, the end is said again. An alert needs none, and is not to wait for what does: it would
-        be sent once more.
-        """
+        """Take files and alerts that were refused for good; behind files the end is said again, alerts need none."""
         keys = tuple((batch.writer, record.seq) for record in batch.records)
         self.losses.are_asked_again(keys)
         if self.is_followed:
@@ -159,8 +155,7 @@ class RunWork:
                 self.losses.refuse(self._files.saved(record.path, record.policy, key, fate="again"))
             elif isinstance(record, Alert) and all(key != known for known, _ in self.alerts):
                 self.alerts.append((key, record))
-        has_files = any(isinstance(record, FileSaved) for record in batch.records)
-        if has_files and self._exit_code is not None:
+        if self._exit_code is not None and any(isinstance(record, FileSaved) for record in batch.records):
             self.is_complete, self.is_reopening = False, True
             self._ask_own_documents()
             self.stream.complete(self._exit_code, None)
