@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from attrs import evolve
 
 from corelib.api.sync_reasons import (
     BROKEN,
@@ -33,7 +35,7 @@ from corelib.api.sync_selection import Chain
 from corelib.api.sync_turns import has_begun, hindrance
 from corelib.api.sync_values import SyncInterrupted, SyncProgress, SyncRequest, SyncResult
 from corelib.ports import Transport
-from corelib.pure.outcomes import Ledger
+from corelib.pure.outcomes import Ledger, RowCount
 from corelib.shell.report import Report
 from corelib.shell.shipment import Destination, Shipment, accounted
 
@@ -241,7 +243,7 @@ class Office:
             state=last.state,
             transport=destination.label,
             directories=tuple(str(part.directory) for part in chain.parts),
-            ledger=_sum(account.ledger for account in accounts),
+            ledger=_sum([account.ledger for account in accounts]),
             reason=next(iter(reasons or notes), ""),
         )
 
@@ -329,7 +331,7 @@ class Office:
             return Account(found, damaged(found.pending, shipment.part))
         if one.refusal is not None:
             reasons = {**found.reasons, one.refusal: found.reasons.get(one.refusal, 0) + found.pending}
-            return Account(Ledger(accepted=found.accepted, delivered=found.delivered, reasons=reasons), "")
+            return Account(evolve(found, pending=0, reasons=reasons), "")
         return Account(found, self._why(one), holds_up=True)
 
     def _why(self, one: _UnderWay) -> str:
@@ -368,13 +370,22 @@ def _progress(one: _UnderWay) -> SyncProgress:
     return SyncProgress(run_id, delivery.name, one.settled, one.shipment.written, delivery.settled_bytes)
 
 
-def _sum(ledgers: Iterable[Ledger]) -> Ledger:
-    reasons: dict[str, int] = {}
-    accepted = delivered = pending = 0
-    for one in ledgers:
-        accepted += one.accepted
-        delivered += one.delivered
-        pending += one.pending
-        for reason, count in one.reasons.items():
-            reasons[reason] = reasons.get(reason, 0) + count
-    return Ledger(accepted=accepted, delivered=delivered, pending=pending, reasons=reasons)
+def _sum(ledgers: Sequence[Ledger]) -> Ledger:
+    return Ledger(
+        accepted=sum(one.accepted for one in ledgers),
+        delivered=sum(one.delivered for one in ledgers),
+        pending=sum(one.pending for one in ledgers),
+        reasons=_sums(one.reasons for one in ledgers),
+        rows=RowCount(
+            delivered=sum(one.rows.delivered for one in ledgers),
+            reasons=_sums(one.rows.reasons for one in ledgers),
+        ),
+    )
+
+
+def _sums(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for one in counts:
+        for reason, count in one.items():
+            sums[reason] = sums.get(reason, 0) + count
+    return sums

@@ -362,7 +362,7 @@ def test_what_is_delivered_waits_for_nobody(server: WandbServer) -> None:
     (result,) = synced(patience_s=60.0)
 
     assert time.monotonic() - began < 30.0
-    assert (result.outcome, result.ledger.delivered) == ("delivered", 5)
+    assert (result.outcome, result.ledger.delivered, result.ledger.rows.delivered) == ("delivered", 5, 3)
 
 
 def test_the_time_limit_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
