@@ -92,11 +92,12 @@ class RunWork:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the server knows newer rows of this part, as of a copy that was made while the run went on.
-
-        The lines are the same. The last word is not: it is that of the newest row.
-        """
-        return self.start is not None and self._newest + _CLOCK_S < self.start.latest
+        """Whether the server knows newer rows of this part, as of a copy made while the run went on; it has no say."""
+        if (start := self.start) is None or self._newest >= start.latest:
+            return False
+        return (
+            self._newest + _CLOCK_S < start.latest or (self._fold.replay.last_step or 0) < start.latest_step
+        )
 
     def begin(self, start: RunStart) -> None:
         """Take how the run began, with what is noted of its other parts now."""

@@ -61,7 +61,8 @@ class Continuation:
         runtime_shift: how many seconds its own runtime is moved on.
         config, summary: what is stored; the run's own values are laid over it.
         tags, notes, name: what is stored; it holds where the run says nothing itself.
-        latest: of when the newest row of its own is that the stored summary knows, in seconds since the epoch.
+        latest, latest_step: of when the newest row of its own is that the stored summary knows, in seconds since the
+            epoch, and its step.
     """
 
     resumed: bool = True
@@ -74,6 +75,7 @@ class Continuation:
     notes: str | None = None
     name: str | None = None
     latest: float = 0.0
+    latest_step: int = 0
 
 
 T = TypeVar("T")
@@ -152,7 +154,7 @@ def decide(start: RunStart, run_id: str, answer: Answer) -> Verdict:
         tags=remote.tags,
         notes=remote.notes,
         name=remote.name,
-        latest=0.0 if noted is None else _latest(remote, noted),
+        **({} if noted is None else _latest(remote, noted)),
     )
 
 
@@ -179,16 +181,18 @@ def taken_up(
         config = with_later_bases_of(known.config, stored, start.writer, begun)
     else:
         config = with_bases_of(known.config, stored)
-    return evolve(known, config=config, latest=0.0 if own is None else _latest(answer.remote, own))
+    return evolve(known, config=config, **({} if own is None else _latest(answer.remote, own)))
 
 
-def _latest(remote: RemoteRun, own: Base) -> float:
-    """Return of when the newest row is that the stored summary knows, if that is one of the part `own`."""
+def _latest(remote: RemoteRun, own: Base) -> dict[str, Any]:
+    """Return of when the newest row is that the stored summary knows, and its step, if it is one of the part `own`."""
     moment, step = remote.summary.get("_timestamp"), remote.summary.get("_step")
     if not isinstance(moment, (int, float)) or not isinstance(step, (int, float)):
-        return 0.0
-    is_own = remote.history_lines > own.history and step >= own.step
-    return float(moment) if is_own and 0 <= moment < float("inf") else 0.0
+        return {}
+    is_own = remote.history_lines > own.history and own.step <= step < float("inf")
+    return (
+        {"latest": float(moment), "latest_step": int(step)} if is_own and 0 <= moment < float("inf") else {}
+    )
 
 
 def _ask_again(run_id: str, answer: LookupFailed) -> Retry:
@@ -250,6 +254,7 @@ def continued(record: Record, continuation: Continuation) -> Record:
         notes=_newer(record.notes, continuation.notes, is_own="notes" not in found),
         name=_newer(record.name, continuation.name, is_own="name" not in found),
         latest=continuation.latest,
+        latest_step=continuation.latest_step,
     )
 
 

@@ -64,7 +64,7 @@ class RunStart:
     what nobody gave this run, for it is what `init()` found of the run that it continues: `config/<key>`, `tags`,
     `notes`, `name`; its summary always is. `policy` is the `resume=` of a call whose id somebody chose.
     `latest` is not recorded: to whoever delivers the run once more it says of when the newest row of it is that the
-    backend's summary knows, in seconds since the epoch.
+    backend's summary knows, in seconds since the epoch, and `latest_step` which step that has.
     """
 
     seq: int
@@ -96,6 +96,7 @@ class RunStart:
     inherited: tuple[str, ...] = ()
     policy: str | None = None
     latest: float = 0.0
+    latest_step: int = 0
 
 
 @frozen(kw_only=True)

@@ -366,6 +366,7 @@ def test_who_goes_on_goes_on_where_nobody_knows_of_other_parts(
         (Base(), {"_step": 15, "_timestamp": float("inf")}, 0.0),
         (Base(), {"_step": 15}, 0.0),
         (Base(), {"_step": "15", "_timestamp": 7.5}, 0.0),
+        (Base(), {"_step": float("inf"), "_timestamp": 7.5}, 0.0),
     ],
 )
 def test_who_comes_again_is_told_what_is_known_of_the_part(
@@ -379,7 +380,7 @@ def test_who_comes_again_is_told_what_is_known_of_the_part(
         assert isinstance(found, Continuation)
         begun = continued(start, found)
         assert isinstance(begun, RunStart)
-        assert begun.latest == latest
+        assert (begun.latest, begun.latest_step) == (latest, 15 if latest else 0)
 
     again = decide(start, "abc", stored)
     assert isinstance(again, Continuation)

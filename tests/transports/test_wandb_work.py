@@ -83,9 +83,12 @@ def test_what_a_followed_part_still_owed_is_told() -> None:
     assert "--id" in notice
 
 
-def test_a_copy_that_is_older_than_what_the_server_knows_does_not_have_the_last_word() -> None:
+@pytest.mark.parametrize(("moment", "step"), [(10, 0), (5.01, 1)])
+def test_a_copy_that_is_older_than_what_the_server_knows_does_not_have_the_last_word(
+    moment: float, step: int
+) -> None:
     """Until it has got as far as the server, and a copy that was made meanwhile never does."""
-    start = start_record(writer="w", latest=TIME + 10)
+    start = start_record(writer="w", latest=TIME + moment, latest_step=step)
     run = RunRef(run_id="abc", project="p", entity=None, directory=None)
 
     def batch(*records: Record) -> Batch:
@@ -96,8 +99,8 @@ def test_a_copy_that_is_older_than_what_the_server_knows_does_not_have_the_last_
         return push.has_summary, push.complete, work.changed_description() is not None
 
     rows = [
-        Row(seq=2 + place, time=TIME + moment, step=place, data={"x": place})
-        for place, moment in enumerate((5, 10))
+        Row(seq=2 + place, time=TIME + later, step=place, data={"x": place})
+        for place, later in enumerate((5, moment))
     ]
     change = ConfigChange(seq=8, time=TIME, update={"lr": 1})
     end = Exit(seq=9, time=TIME, exit_code=1, runtime=1.0)
