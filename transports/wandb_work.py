@@ -1,9 +1,8 @@
 """What is still to be told to a W&B server about one run, as its records say.
 
-Law: a record is taken once, and what it asks for waits here until it is answered for good: lines and summary in
-`stream`, files in `uploads`, alerts, and whether the description is due. What can never be sent is refused when it is
-taken; `losses` knows on whose behalf. What an earlier process owed beside the rows is found again in what it has
-delivered.
+Law: a record is taken once, and what it asks for waits here until that is settled: lines and summary in `stream`,
+files in `uploads`, alerts, and whether the description is due. What can never be sent is refused when it is taken;
+`losses` knows on whose behalf. What an earlier process owed beside the rows is found again in what it delivered.
 """
 
 from __future__ import annotations
