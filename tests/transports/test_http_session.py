@@ -427,7 +427,7 @@ def test_nobody_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_connection_that_hangs() -> None:
     """There is an end to waiting for a connection."""
     with black_hole(accept=False) as url:
-        failure = failed(ask(url))
+        failure = failed(ask(url, Timeouts(connect_s=0.3, read_s=30.0)))
 
     assert failure.kind == "timeout"
     assert failure.reason.endswith("no connection within 0.3 s")
