@@ -798,3 +798,11 @@ def test_verify_misses_the_directory_that_a_run_continues(ask: Ask, run_dir: Pat
 
     assert answer.status == 1
     assert f"missing: it continues {run_dir.name}, which is not there" in answer.out
+
+
+def test_the_package_is_the_command() -> None:
+    """Where the script is not on the path, Python itself knows the way."""
+    done = subprocess.run(
+        [sys.executable, "-m", "corelib", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith(corelib.__version__)
