@@ -200,7 +200,11 @@ def test_without_resume_an_existing_run_is_overwritten(server: WandbServer, prog
 
 @pytest.mark.parametrize(
     "fault",
-    [answer(503, retry_after=0.05), pytest.param(drop_before(), marks=pytest.mark.slow), drop_after()],
+    [
+        answer(503, retry_after=0.05),
+        pytest.param(drop_before(), marks=pytest.mark.slow),
+        pytest.param(drop_after(), marks=pytest.mark.slow),
+    ],
     ids=["503", "dropped", "lost answer"],
 )
 def test_what_goes_wrong_on_the_way_does_not_change_the_decision(server: WandbServer, fault: Any) -> None:

@@ -15,11 +15,9 @@ from tests.online.scenarios import LONG, SCENARIOS, SHORT, play
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="couriers are found in /proc")
 
 
-# One for each kind of trouble; the others are played by .ci/run.
+# Those that kill something; the others are played by .ci/run.
 OFTEN = frozenset(
     {
-        "server down and back",
-        "answers lost after being applied",
         "resumed run, courier killed, cursor lost",
         "training killed",
         "both killed, sync",

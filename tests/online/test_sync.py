@@ -314,10 +314,8 @@ def test_a_key_that_is_refused(server: WandbServer, monkeypatch: pytest.MonkeyPa
         record(id=run_id)
     monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
     server.allow("wrong-key")
-    began = time.monotonic()
-    results = synced(patience_s=4.0)
+    results = synced(patience_s=1.5)
 
-    assert time.monotonic() - began < 8.0
     assert {result.outcome for result in results} == {"pending"}
     for result in results:
         assert "HTTP 401" in result.reason
@@ -344,9 +342,9 @@ def test_a_server_that_is_down(server: WandbServer) -> None:
         record(id=run_id)
     server.stop_listening()
     began = time.monotonic()
-    results = synced(patience_s=3.0)
+    results = synced(patience_s=1.5)
 
-    assert time.monotonic() - began < 6.0
+    assert time.monotonic() - began < 4.5
     assert {result.outcome for result in results} == {"pending"}
     assert all(server.url.removeprefix("http://") in result.reason for result in results)
     server.resume_listening()

@@ -105,7 +105,7 @@ def run(tmp_path: Path) -> Iterator[RunOnDisk]:
     lines.clear()
 
 
-@pytest.fixture(name="often")
+@pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have it looked often whether somebody still writes."""
     monkeypatch.setattr(module, "_LOOK_EVERY_S", 0.02)
@@ -178,7 +178,7 @@ def test_the_end_of_the_process_is_the_end(run: RunOnDisk, other: Other) -> None
     eventually(lambda: line.told.pokes >= 1)
 
 
-def test_a_child_that_still_writes_keeps_its_courier(run: RunOnDisk, other: Other, often: None) -> None:
+def test_a_child_that_still_writes_keeps_its_courier(run: RunOnDisk, other: Other) -> None:
     """The run goes on as long as somebody writes to it: neither is its end told, nor the courier asked to close."""
     child = run.child()
     line = Line(run, other.pid)
@@ -196,9 +196,7 @@ def test_a_child_that_still_writes_keeps_its_courier(run: RunOnDisk, other: Othe
     assert 0.0 < line.told.closings[0] < 77.0, "the time runs from the end of the process"
 
 
-def test_a_run_that_was_begun_again_does_not_wait_for_a_child(
-    run: RunOnDisk, other: Other, often: None
-) -> None:
+def test_a_run_that_was_begun_again_does_not_wait_for_a_child(run: RunOnDisk, other: Other) -> None:
     """Another run beside it changes nothing; a later part of the same waits until this one is delivered."""
     child = run.child()
     (run.wandb_dir / "run-20260102_030406-another").mkdir()
@@ -216,7 +214,7 @@ def test_a_run_that_was_begun_again_does_not_wait_for_a_child(
     child.abandon()
 
 
-def test_a_child_does_not_keep_it_for_ever(run: RunOnDisk, other: Other, often: None) -> None:
+def test_a_child_does_not_keep_it_for_ever(run: RunOnDisk, other: Other) -> None:
     """Behind the time of the courier the end is told, whoever lives."""
     child = run.child()
     line = Line(run, other.pid, linger_s=0.0)
