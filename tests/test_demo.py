@@ -113,6 +113,7 @@ def test_story_is_recorded_and_told(capsys: pytest.CaptureFixture[str], tmp_path
     assert "█" in told
 
 
+@pytest.mark.slow
 def test_same_machine_or_not_the_demo_learns_the_same(tmp_path: Path) -> None:
     """Nothing is drawn at random: two demos log the same numbers."""
     for name in ("one", "other"):

@@ -312,6 +312,7 @@ def test_patience_ends() -> None:
     assert result.reason == "the destination did not take it (busy): try again later"
 
 
+@pytest.mark.slow
 def test_a_slow_destination_is_waited_for() -> None:
     """As long as something is delivered, patience begins anew."""
 

@@ -20,7 +20,6 @@ OFTEN = frozenset(
     {
         "resumed run, courier killed, cursor lost",
         "training killed",
-        "both killed, sync",
     }
 )
 

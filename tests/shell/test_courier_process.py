@@ -657,6 +657,7 @@ def test_the_time_of_a_close_may_be_nothing(run: RunOnDisk, started: Any) -> Non
     eventually(lambda: len(records_in(run.mirror).get(WRITER, ())) == 12)
 
 
+@pytest.mark.slow
 def test_a_second_courier_waits_for_the_first(run: RunOnDisk, started: Any) -> None:
     """Two couriers for one run and one transport do not deliver at the same time; the second one ends in time."""
     pipe = hang_on_a_pipe(run)

@@ -297,6 +297,7 @@ def test_a_close_that_raises_is_found() -> None:
         call(Unclosable, "test_closing_needs_no_delivery", {})
 
 
+@pytest.mark.slow
 def test_the_fixture_must_be_given(tmp_path: Path) -> None:
     """A subclass without its fixture is told which one is missing."""
     file = tmp_path / "test_empty.py"
