@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -73,6 +74,9 @@ def test_a_nan_is_null() -> None:
     assert math.isnan(config["lr"])
 
 
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 13), reason="3.13.0 does not count all calls, and finds the bottom"
+)
 def test_a_config_without_bottom_is_an_error() -> None:
     """It is a ValueError, which the config is refused for."""
     tree: Any = 1
