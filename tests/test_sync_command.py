@@ -266,6 +266,7 @@ def test_a_watch_of_everything_is_ended_by_an_interrupt(backup: str, tmp_path: P
         _await_copies(tmp_path, 1)
         record(id="bb")  # too late for the first round, which has begun
         _await_copies(tmp_path, 2)
+        _await_delivery(backup)  # else what is still under way is pending, and the exit code says so
         watch.send_signal(signal.SIGINT)
         out, _ = watch.communicate(timeout=60)
 
@@ -277,6 +278,16 @@ def _await_copies(tmp_path: Path, number: int) -> None:
     """Wait until the backup holds the rows of so many runs."""
     deadline = time.monotonic() + 60
     while sum(view.rows > 0 for view in corelib.list_runs(tmp_path / "backup" / "wandb")) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _await_delivery(backup: str) -> None:
+    """Wait until nothing that is recorded here is left to be delivered to the backup."""
+    deadline = time.monotonic() + 60
+    while any(
+        result.ledger.pending for result in corelib.sync(everything=True, dry_run=True, transport=backup)
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
