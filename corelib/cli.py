@@ -235,7 +235,3 @@ def _version() -> str:
     from corelib import __version__
 
     return f"corelib {__version__}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -164,7 +164,7 @@ def test_a_reader_that_goes_away_is_no_error(run_dir: Path) -> None:
     os.close(reading)
 
     done = subprocess.run(
-        [sys.executable, "-m", "corelib.cli", "resume-table"],
+        [sys.executable, "-m", "corelib", "resume-table"],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
@@ -481,7 +481,7 @@ def test_tail_follows_a_live_run_to_its_end(ending: str, state: str, status: int
     assert training.stdout is not None
     run_id = training.stdout.readline().strip()
     following = subprocess.Popen(
-        [sys.executable, "-m", "corelib.cli", "tail", run_id], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "corelib", "tail", run_id], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )
     assert following.stdout is not None
 
@@ -548,7 +548,7 @@ def test_tail_ends_at_ctrl_c(tmp_path: Path) -> None:
     run = corelib.init(project="p", mode="offline")
     run.log({"x": 1})
     following = subprocess.Popen(
-        [sys.executable, "-m", "corelib.cli", "tail", run.id],
+        [sys.executable, "-m", "corelib", "tail", run.id],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -776,7 +776,7 @@ def test_demo_is_a_command(ask: Ask, tmp_path: Path) -> None:
 def test_a_closed_standard_output_is_a_problem_and_no_traceback(command: str, tmp_path: Path) -> None:
     """With `>&-` there is nowhere to answer: one line says so, and the exit code is 1."""
     done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "{sys.executable}" -m corelib.cli {command} >&-'],
+        ["/bin/sh", "-c", f'exec "{sys.executable}" -m corelib {command} >&-'],
         check=False,
         capture_output=True,
         text=True,

@@ -34,7 +34,7 @@ class Spoken(NamedTuple):
 def piped(url: str, words: Sequence[str] = (), said: str = "") -> Spoken:
     """Run `corelib login` with standard input from a pipe, where runs go to that server."""
     done = subprocess.run(
-        [sys.executable, "-m", "corelib.cli", "login", "--host", url, *words],
+        [sys.executable, "-m", "corelib", "login", "--host", url, *words],
         input=said,
         env={**os.environ, "WANDB_BASE_URL": url},
         capture_output=True,
@@ -51,7 +51,7 @@ def typed(url: str, dialog: Sequence[tuple[str, str]], words: Sequence[str] = ()
         try:
             os.environ["WANDB_BASE_URL"] = url
             os.execv(  # noqa: S606  there is no shell to start it with
-                sys.executable, [sys.executable, "-m", "corelib.cli", "login", "--host", url, *words]
+                sys.executable, [sys.executable, "-m", "corelib", "login", "--host", url, *words]
             )
         finally:
             os._exit(127)
@@ -220,7 +220,7 @@ def test_where_runs_go(wandb_server: WandbServer, netrc: Path, set_to: str | Non
     if set_to is not None:
         environment["WANDB_BASE_URL"] = set_to.replace("the server", wandb_server.url)
     done = subprocess.run(
-        [sys.executable, "-m", "corelib.cli", "login", "--host", f"{wandb_server.url}/"],
+        [sys.executable, "-m", "corelib", "login", "--host", f"{wandb_server.url}/"],
         input=wandb_server.key,
         env=environment,
         capture_output=True,
@@ -245,7 +245,7 @@ def test_a_settings_file_says_where_runs_go(wandb_server: WandbServer) -> None:
     settings.parent.mkdir(parents=True)
     settings.write_text(f"[default]\nbase_url = {wandb_server.url}\n", encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "corelib.cli", "login", "--host", wandb_server.url],
+        [sys.executable, "-m", "corelib", "login", "--host", wandb_server.url],
         input=wandb_server.key,
         text=True,
         check=False,
@@ -334,7 +334,7 @@ def test_a_key_on_the_command_line_is_not_shown(
 def test_a_key_is_no_argument() -> None:
     """The help says why the key is not on the command line, and one that is there is refused."""
     done = subprocess.run(
-        [sys.executable, "-m", "corelib.cli", "login", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "corelib", "login", "--help"], capture_output=True, text=True, check=True
     )
     assert "shown to every user" in " ".join(done.stdout.split())
     assert piped("http://127.0.0.1:9", [WRONG]).status == 2

@@ -85,7 +85,7 @@ def test_the_sources_are_listed_strongest_first() -> None:
 def test_every_command_is_listed() -> None:
     """The table of commands names those that the command line has, apart from `demo`, which comes before."""
     told = subprocess.run(
-        [sys.executable, "-m", "corelib.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "corelib", "--help"], capture_output=True, text=True, check=True
     )
     commands = set(re.findall(r"^    ([a-z][a-z-]*)(?: |$)", told.stdout, re.MULTILINE))
     listed = set(re.findall(r"^\| `corelib ([a-z-]+)", _section("Ten lines"), re.MULTILINE))

@@ -217,7 +217,7 @@ def test_a_watch_follows_a_run_to_its_end(backup: str, tmp_path: Path) -> None:
     ) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "recording\n"
-        words = [sys.executable, "-m", "corelib.cli", "sync", "live", "--watch", "--transport", backup]
+        words = [sys.executable, "-m", "corelib", "sync", "live", "--watch", "--transport", backup]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watch:
             _await_copies(tmp_path, 1)
             assert watch.poll() is None
@@ -261,7 +261,7 @@ def test_a_watch_goes_on_while_that_helps(
 def test_a_watch_of_everything_is_ended_by_an_interrupt(backup: str, tmp_path: Path) -> None:
     """A watch of all runs takes up new ones, until Ctrl-C, which shows the table."""
     record(id="aa")
-    words = [sys.executable, "-m", "corelib.cli", "sync", "--all", "--watch", "--transport", backup]
+    words = [sys.executable, "-m", "corelib", "sync", "--all", "--watch", "--transport", backup]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watch:
         _await_copies(tmp_path, 1)
         record(id="bb")  # too late for the first round, which has begun
@@ -299,7 +299,7 @@ def test_progress_at_a_terminal(backup: str) -> None:
     """At a terminal a bar shows what is under way, and is gone afterwards."""
     record(2000, id="aa")
     screen, program = pty.openpty()
-    words = [sys.executable, "-m", "corelib.cli", "sync", "aa", "--transport", backup]
+    words = [sys.executable, "-m", "corelib", "sync", "aa", "--transport", backup]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=program) as command:
         os.close(program)
         assert command.wait(60) == 0

@@ -481,7 +481,7 @@ class Delivery:
         if self._turn is not None:
             is_whole = self._keeper is not None and self._keeper.exited and self.is_drained
             if is_whole and self._run.directory is not None:
-                self._turn.is_whole(self._run.directory)
+                self._turn.ends(self._run.directory)
             self._turn.release()
         if self._keeper is not None:
             self._keeper.cursor.release()

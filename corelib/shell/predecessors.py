@@ -80,7 +80,7 @@ class Predecessors:
         """Have all of them delivered; return why the later part cannot be delivered yet."""
         for part in self._parts():
             cursor = PlacedCursor(str(part.directory), self._cursor_name)
-            if _is_elsewhere(cursor):
+            if not _take(cursor):
                 return Retry(
                     reason=f"another process delivers an earlier part of the run just now, {part.directory.name}",
                     after=_LOOK_AGAIN_S,
@@ -136,12 +136,15 @@ class Predecessors:
         )
 
 
-def _is_elsewhere(cursor: PlacedCursor) -> bool:
-    """Take the right to deliver a part, which is not waited for: who has it may wait for the turn that we have."""
+def _take(cursor: PlacedCursor) -> bool:
+    """Take the right to deliver a part; return whether it is ours, or nobody's.
+
+    It is not waited for: who has it may wait for the turn that we have.
+    """
     try:
-        return not cursor.lock()
+        return cursor.lock()
     except OSError:  # the delivery says that no cursor can be kept
-        return False
+        return True
 
 
 def _fate(part: Part) -> int | None:

@@ -116,7 +116,7 @@ class RunTurn:
         if "\n" not in own:
             self._remember([*others, own])
 
-    def is_whole(self, directory: str) -> None:
+    def ends(self, directory: str) -> None:
         """Take that all of a part has arrived."""
         own, begun = os.path.realpath(directory), self.begun()
         if own in begun:

@@ -169,7 +169,7 @@ def sync(server: WandbServer, directory: Path, *words: str) -> str:
         AssertionError: something is pending or was rejected.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "corelib.cli", "sync", *words],
+        [sys.executable, "-m", "corelib", "sync", *words],
         cwd=directory,
         env=environment_for(server, directory),
         capture_output=True,

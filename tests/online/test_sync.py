@@ -28,7 +28,7 @@ from tests.servers.black_hole import black_hole
 from tests.servers.faults import answer, delay, drop_after
 from tests.servers.wandb_server import WandbServer
 
-CLI = [sys.executable, "-m", "corelib.cli", "sync"]
+CLI = [sys.executable, "-m", "corelib", "sync"]
 
 
 @pytest.fixture(autouse=True)

@@ -175,9 +175,9 @@ def test_where_parts_have_begun_is_remembered_until_they_are_whole(state: Path, 
 
     assert RunTurn(SERVER, RUN).begun() == (str(second), str(first))
     assert other.begun() == ()
-    other.is_whole(str(first))
-    turn.is_whole(str(link))
-    turn.is_whole(str(second))
+    other.ends(str(first))
+    turn.ends(str(link))
+    turn.ends(str(second))
     turn.release()
     assert turn.begun() == ()
     assert list(state.rglob("*.begun*")) == []
@@ -196,5 +196,5 @@ def test_nothing_is_remembered_where_nothing_can_be_kept(
     monkeypatch.setenv("XDG_STATE_HOME", os.devnull)
     turn = RunTurn(SERVER, RUN)
     turn.begins(str(tmp_path))
-    turn.is_whole(str(tmp_path))
+    turn.ends(str(tmp_path))
     assert turn.begun() == ()
